@@ -1,4 +1,4 @@
-"""Archives to pack and unpack: trees of files, real tars, and headers made by hand."""
+"""Archives to pack and unpack, real tars, and headers made by hand."""
 
 import os
 import stat
@@ -28,12 +28,12 @@ quick = settings(max_examples=25, deadline=None)
 
 
 async def pack_members(members: list[Member]) -> bytes:
-    """The whole stream of these members."""
+    """Return the archive of these members."""
     return b"".join([piece async for piece in pack(members)])
 
 
 async def unpack(stream: bytes, dest: Path, *, step: int = 65536, finish: bool = True, **limits: int) -> Unpacker:
-    """Feed the stream in pieces of that size; everything goes below dest."""
+    """Unpack a stream in pieces of `step` bytes into a directory."""
     with Unpacker(lambda name: (dest, name), **limits) as unpacker:
         for at in range(0, len(stream), step):
             await unpacker.write(stream[at : at + step])
@@ -43,7 +43,10 @@ async def unpack(stream: bytes, dest: Path, *, step: int = 65536, finish: bool =
 
 
 def list_files(directory: Path) -> dict[str, tuple[bytes, bool]]:
-    """Every file below, by name: its bytes, and whether its owner may execute it. Nothing but files may be there."""
+    """Return each file below a directory: its bytes, and whether its owner may execute it.
+
+    Other kinds of files are an error.
+    """
     files: dict[str, tuple[bytes, bool]] = {}
     for above, _, here in os.walk(directory):
         for name in here:
@@ -55,22 +58,22 @@ def list_files(directory: Path) -> dict[str, tuple[bytes, bool]]:
 
 
 def list_neighbours(path: Path) -> list[str]:
-    """The names in the directory that it lies in."""
+    """Return the names in the directory that holds a path."""
     return sorted(other.name for other in path.parent.iterdir())
 
 
 def extract_with(tar: Sequence[str], stream: bytes, directory: Path) -> None:
-    """Unpack as the far side does."""
+    """Unpack an archive with a tar, as the remote machine does."""
     subprocess.run([*tar, "-xof", "-"], input=stream, cwd=directory, check=True, capture_output=True)
 
 
 def create_with(tar: Sequence[str], directory: Path, *options: str) -> bytes:
-    """What a real tar makes of that directory."""
+    """Return the archive that a tar makes of a directory."""
     return subprocess.run([*tar, *options, "-cf", "-", "."], cwd=directory, check=True, capture_output=True).stdout
 
 
 def make_archive(*members: tuple[tarfile.TarInfo, bytes], end: bytes = bytes(1024)) -> bytes:
-    """An archive of any headers at all."""
+    """Return an archive of any headers."""
     stream = b""
     for info, body in members:
         info.size = info.size or len(body)
@@ -79,7 +82,7 @@ def make_archive(*members: tuple[tarfile.TarInfo, bytes], end: bytes = bytes(102
 
 
 def make_header(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
-    """A header."""
+    """Return a header."""
     made = tarfile.TarInfo(name)
     made.type = kind
     for field, value in fields.items():
@@ -88,12 +91,12 @@ def make_header(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> t
 
 
 def make_pax(records: bytes, kind: bytes = tarfile.XHDTYPE) -> tuple[tarfile.TarInfo, bytes]:
-    """A PAX header with these records."""
+    """Return a PAX header with these records."""
     return make_header("PaxHeader", kind), records
 
 
 def format_record(key: bytes, value: bytes) -> bytes:
-    """One PAX record, with its own length in front."""
+    """Return one PAX record with its length in front."""
     length = len(key) + len(value) + 3
     length += len(str(length + len(str(length))))
     return b"%d %s=%s\n" % (length, key, value)

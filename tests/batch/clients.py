@@ -1,4 +1,4 @@
-"""Several clients of one root, and jobs that look as if they had run."""
+"""Several clients of one root, and jobs that look finished."""
 
 import asyncio
 from pathlib import Path
@@ -14,22 +14,22 @@ from intercede.transports.local import LocalTransport
 
 
 def make_client(root: Path, scheduler: Scheduler | None = None, transport: Transport | None = None) -> BatchBackend:
-    """Return one more client of that root."""
+    """Return one more client of a root."""
     return BatchBackend(transport or LocalTransport(), scheduler or DirectScheduler(4, grace_s=1), root=str(root))
 
 
 async def wait_for_file(path: Path) -> None:
-    """Wait for a file."""
+    """Wait until a file exists."""
     await until(lambda: asyncio.to_thread(path.exists), bool)
 
 
 def get_submission(root: Path, handle: JobHandle) -> Path:
-    """Return where a job's submission lies."""
+    """Return the directory of a job's submission."""
     return root / handle.job.partition(".")[0]
 
 
 async def make_jobs(root: Path, backend: BatchBackend, copies: int, **files: str) -> list[JobHandle]:
-    """Submit one copy, and make it look as if there were so many, each with these files."""
+    """Run one copy, and make its submission look as if it had many copies with these files."""
     handle = (await backend.submit(sh("true"))).handles[0]
     await finish(backend, [handle])
     place = get_submission(root, handle) / "copies"

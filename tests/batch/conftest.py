@@ -1,4 +1,4 @@
-"""What the tests of backends share: a root of their own, and a backend that is open on it."""
+"""Fixtures of the tests of batch: a root for each test, and a backend that is open on it."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,11 +16,11 @@ from intercede.transports.local import LocalTransport
 Working = Callable[[Path], list[str]]
 
 
-def _working_in(place: Path) -> list[str]:
-    """Return the processes that work in that place, or did before it was removed."""
+def _list_working(place: Path) -> list[str]:
+    """Return the processes whose working directory lies below a path, or did before it was removed."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             if str((process / "cwd").readlink()).startswith(str(place)):
                 found.append(process.name)
     return found
@@ -28,23 +28,23 @@ def _working_in(place: Path) -> list[str]:
 
 @pytest.fixture
 def working_in() -> Working:
-    """Return what finds the processes that work in a place."""
-    return _working_in
+    """Return a function that finds the processes that work below a path."""
+    return _list_working
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    """Return a fresh root; afterwards no process may be left in it."""
+    """Return a new root, in which no process may be left after the test."""
     yield tmp_path / "root"
     deadline = time.monotonic() + 30
-    while left := _working_in(tmp_path):
+    while left := _list_working(tmp_path):
         assert time.monotonic() < deadline, f"processes {left} were left behind"
         time.sleep(0.02)
 
 
 @pytest.fixture
 def site(root: Path) -> Site:
-    """Return the fresh root, and backends that share it."""
+    """Return the new root, and backends that share it."""
     return Site(root)
 
 

@@ -1,4 +1,4 @@
-"""What tests of BatchBackend share: a place to run jobs, waiting for them, and specifications."""
+"""Roots to run jobs in, specifications, and functions that wait for jobs."""
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ SECONDS = 30
 
 
 class Counting(Prefixed):
-    """The transport local, with an environment, that counts how many commands are under way."""
+    """The transport local with variables of its own. It counts how many commands run at once."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(*variables(environment or {}))
@@ -38,7 +38,7 @@ class Counting(Prefixed):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command, and count it while it runs."""
         self._out += 1
         self.most_out = max(self.most_out, self._out)
         try:
@@ -48,7 +48,7 @@ class Counting(Prefixed):
 
 
 class Chunky(DirectScheduler):
-    """Like a batch system: it tells ids in words of its own only, and refuses the last copy."""
+    """A scheduler that reports ids only in its own words, as a batch system does, and refuses the last copy."""
 
     def submit_script(self, batch: Batch) -> str:
         """Queue all but the last."""
@@ -56,44 +56,44 @@ class Chunky(DirectScheduler):
         return (super().submit_script(fewer) if fewer.copies else "echo started") + "\nrm -f natives\n"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """The last one is over a limit."""
+        """Return the ids, and refuse the last copy for a limit."""
         taken = super().parse_submit(batch, result).ids
         refused = {batch.copies - 1: CopyFailure(reason="over a limit", retryable=True)}
         return Queued(ids={index: taken[index] for index in range(batch.copies - 1)}, refused=refused)
 
 
 class Site:
-    """A place to run jobs: a root, and backends that share it."""
+    """A root, and backends that share it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.dest = root.parent / "dest"
 
     def backend(self, transport: Counting | None = None, *, slots: int = 4, grace_s: int = 1) -> BatchBackend:
-        """Return a new one, not entered."""
+        """Return a new backend, which is not entered."""
         return BatchBackend(transport or Counting(), DirectScheduler(slots, grace_s), root=str(self.root))
 
     def directory(self, handle: JobHandle) -> Path:
-        """Return where a copy lies."""
+        """Return the directory of a copy."""
         submission_id, _, index = handle.job.partition(".")
         return self.root / submission_id / "copies" / index
 
 
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
-    """Ask again and again, for a bounded time."""
+    """Call a function until its answer is good enough, for a limited time."""
     async with asyncio.timeout(SECONDS):
-        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes tell no event
+        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes set no event
             await asyncio.sleep(0.02)
     return answer
 
 
 async def finish(backend: BatchBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-    """Wait until all are final."""
+    """Wait until all jobs are final, and return their statuses."""
     return await until(lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values()))
 
 
-async def seen(backend: BatchBackend, handle: JobHandle, state: JobState) -> None:
-    """Wait until a job is in that state."""
+async def wait_for_state(backend: BatchBackend, handle: JobHandle, state: JobState) -> None:
+    """Wait until a job is in a state."""
     await until(lambda: backend.status([handle]), lambda told: told[handle].state is state)
 
 
@@ -102,11 +102,11 @@ def sh(script: str, *arguments: str, **fields: object) -> SubmissionSpec:
     return SubmissionSpec.model_validate({"executable": "sh", "arguments": ("-c", script, "sh", *arguments), **fields})
 
 
-def patterns(*some: str, include_unlisted: bool = False) -> OutputSpec:
-    """Return what to bring back."""
+def make_outputs(*some: str, include_unlisted: bool = False) -> OutputSpec:
+    """Return the outputs to fetch."""
     return OutputSpec(members=tuple(OutputMember(pattern=each) for each in some), include_unlisted=include_unlisted)
 
 
-async def written(path: Path) -> str:
-    """Return what stands in a file, if there is one."""
+async def read_file(path: Path) -> str:
+    """Return the text of a file, or an empty text if it does not exist."""
     return await asyncio.to_thread(lambda: path.read_text() if path.exists() else "")

@@ -1,4 +1,4 @@
-"""What a fragment may call: the functions in each verb and each shell, and the variables that tools do not see."""
+"""Fragments call documented functions, in each verb and each shell, and tools do not see certain variables."""
 
 import os
 import subprocess
@@ -33,18 +33,18 @@ SHELLS = [
 
 
 class Tooled(DirectScheduler):
-    """Names variables of its tools."""
+    """A scheduler that names the variables of its tools."""
 
     environment: object = ToolEnvironment(
         unset=("Q_*", "QUEUE"), keep=("Q_ACCOUNT", "QS_CONF"), job_variable="QS_JOB", unset_in_job=("QS_*",)
     )
 
     def tool_environment(self) -> ToolEnvironment:
-        """Return what the test gives."""
+        """Return the value that the test gives."""
         return cast("ToolEnvironment", self.environment)
 
 
-def run(
+def run_fragment(
     verb: Verb,
     fragment: str,
     root: Path,
@@ -71,7 +71,7 @@ RECORDS = {
     "caught 3 1 host 7 2\n": "0 caught 3",
     "signal 9 1 host 7 1\n": "0 signal 9",
     "none - - - - 1            ": "1 begun ",
-    "code 0 1 host 7 1": "1 begun ",  # no line's end: it is being written
+    "code 0 1 host 7 1": "1 begun ",  # an unfinished line
     "": "1 begun ",
     "\n": "1 begun ",
     "code\n": "1 begun ",
@@ -84,7 +84,7 @@ RECORDS = {
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_record_is_read_in_each_verb(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
-    """Ended or not, as its wrapper wrote it; what cannot be a record is none; a copy that is not there is gone."""
+    """The function ic_read_record reads valid records, and reports others as unfinished and a missing copy as gone."""
     copies = tmp_path / "s" / "copies"
     expected = list(RECORDS.values())
     for index, record in enumerate(RECORDS):
@@ -94,7 +94,7 @@ def test_a_record_is_read_in_each_verb(tmp_path: Path, shell: tuple[str, ...], v
     indices = " ".join([*map(str, range(len(RECORDS))), "90", "91"])
     loop = f'for i in {indices}; do ic_read_record {PLACE[verb]} "$i"; echo "$? $ic_end $ic_number"; done'
 
-    done = run(verb, loop, tmp_path, shell)
+    done = run_fragment(verb, loop, tmp_path, shell)
 
     assert (done.stdout.splitlines(), done.stderr) == ([*expected, "1 new ", "1 gone "], "")
 
@@ -102,7 +102,10 @@ def test_a_record_is_read_in_each_verb(tmp_path: Path, shell: tuple[str, ...], v
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("verb", VERBS)
 def test_tools_see_neither_the_locale_nor_their_variables(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
-    """In each verb, also in a script that another sh runs; outside of a job the job's variables stay."""
+    """The function ic_tool unsets the locale and the tools' variables in each verb.
+
+    It unsets those of a job only inside a job.
+    """
     given = {
         "LC_ALL": "C.UTF-8",
         "Q_SIZE": "1\nQ_ACCOUNT=2",
@@ -112,10 +115,11 @@ def test_tools_see_neither_the_locale_nor_their_variables(tmp_path: Path, shell:
         "QS_HINT": "h",
     }
     seen = "printenv Q_SIZE QUEUE Q_ACCOUNT QUEUES QS_HINT QS_CONF LC_ALL | tr '\\n' ' '; echo"
-    fragment = f'ic_tool sh -c "{seen}"; {shell[0] if len(shell) == 1 else "sh"} -c "$ic_api"\'ic_tool sh -c "$1"\' sh "{seen}"'
+    other = shell[0] if len(shell) == 1 else "sh"
+    fragment = f'ic_tool sh -c "{seen}"; {other} -c "$ic_api"\'ic_tool sh -c "$1"\' sh "{seen}"'
 
-    outside = run(verb, fragment, tmp_path, shell, variables=given)
-    inside = run(verb, fragment, tmp_path, shell, variables={**given, "QS_JOB": "7", "QS_CONF": "c"})
+    outside = run_fragment(verb, fragment, tmp_path, shell, variables=given)
+    inside = run_fragment(verb, fragment, tmp_path, shell, variables={**given, "QS_JOB": "7", "QS_CONF": "c"})
 
     assert (outside.stdout, outside.stderr) == ("a x h C \n" * 2, "")
     assert (inside.stdout, inside.stderr) == ("a x c C \n" * 2, "")
@@ -123,14 +127,14 @@ def test_tools_see_neither_the_locale_nor_their_variables(tmp_path: Path, shell:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("verb", VERBS)
-def test_secrets_are_forgotten_in_each_verb(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
-    """Of a copy that has some; one that has none, or is gone, is no error."""
+def test_secrets_are_removed_in_each_verb(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
+    """The function ic_forget_secrets removes the secrets of a copy, and is no error for a copy without any."""
     copy = tmp_path / "s" / "copies" / "0"
     (copy / "work").mkdir(parents=True)
     (copy / "secrets").write_text("rm -rf ./key\n")
     (copy / "work" / "key").write_text("hidden")
 
-    done = run(
+    done = run_fragment(
         verb, f"ic_forget_secrets {PLACE[verb]} 0 && ic_forget_secrets {PLACE[verb]} 1 && echo ok", tmp_path, shell
     )
 
@@ -156,44 +160,44 @@ def test_secrets_are_forgotten_in_each_verb(tmp_path: Path, shell: tuple[str, ..
 def test_ids_of_all_copies_are_reported_or_none(
     tmp_path: Path, shell: tuple[str, ...], lines: str, taken: bool
 ) -> None:
-    """A note of ids that lacks one would be half of one."""
-    done = run("submit", f"printf '{lines}' | ic_report_ids; echo $?", tmp_path, shell, copies=3)
+    """The function ic_report_ids writes the ids of all copies, or fails and writes nothing."""
+    done = run_fragment("submit", f"printf '{lines}' | ic_report_ids; echo $?", tmp_path, shell, copies=3)
 
     assert (done.stdout, done.stderr) == ("0\n" if taken else "1\n", "")
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["copies", *(["natives"] if taken else [])]
     assert not taken or (tmp_path / "s" / "natives").read_text() == lines
 
 
-def test_ids_are_reported_by_the_fragment_that_submits_only(tmp_path: Path) -> None:
-    """Elsewhere it fails, and writes nothing into the root."""
-    done = run("status", "echo '0 a' | ic_report_ids; echo $?", tmp_path)
+def test_only_a_submit_fragment_can_report_ids(tmp_path: Path) -> None:
+    """The function ic_report_ids fails in a fragment that does not submit, and writes nothing."""
+    done = run_fragment("status", "echo '0 a' | ic_report_ids; echo $?", tmp_path)
 
     assert done.stdout == "1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_fragment_has_no_arguments_and_its_own_code(tmp_path: Path, verb: Verb) -> None:
-    """Nothing of the script around it shows in $@, and its exit code is the answer's."""
-    done = run(verb, "echo $#; exit 7", tmp_path)
+def test_a_fragment_has_no_arguments_and_its_own_exit_code(tmp_path: Path, verb: Verb) -> None:
+    """A fragment has no positional arguments, and its exit code is that of the answer."""
+    done = run_fragment(verb, "echo $#; exit 7", tmp_path)
 
     assert (done.stdout, done.returncode) == ("0\n", 7)
 
 
 @pytest.mark.parametrize(
     "pattern",
-    ["", "*", "**", "A*B", "A?", "A[B]", "1A", "A B", "A;x", "A)", "A|B", "A\n", "$A", "é", "A-B", "P*", "PATH", "I*", "IC_IDS",
-     "IC_*", "i*", "ic_x", "_*", "_ic_x*", "H*", "LC_*", "IFS"],
+    ["", "*", "**", "A*B", "A?", "A[B]", "1A", "A B", "A;x", "A)", "A|B", "A\n", "$A", "é", "A-B", "P*", "PATH", "I*",
+     "IC_IDS", "IC_*", "i*", "ic_x", "_*", "_ic_x*", "H*", "LC_*", "IFS"],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["unset", "unset_in_job"])
-def test_a_pattern_that_is_none_is_refused(field: str, pattern: str) -> None:
-    """It becomes a pattern of a remote shell: a name, or the beginning of one and *, and nothing that fragments need."""
+def test_an_invalid_pattern_is_refused(field: str, pattern: str) -> None:
+    """A pattern of variables must be a name, or the beginning of one and *, and no variable that fragments need."""
     with pytest.raises(ValidationError):
         ToolEnvironment.model_validate({field: (pattern,), "job_variable": "QS_JOB"})
 
 
-def test_what_is_unset_in_a_job_needs_a_variable_of_the_job() -> None:
-    """Else it would never be unset."""
+def test_unset_in_job_needs_a_job_variable() -> None:
+    """A ToolEnvironment with unset_in_job and without job_variable is invalid."""
     with pytest.raises(ValidationError, match="job_variable"):
         ToolEnvironment(unset_in_job=("QS_*",))
 
@@ -208,8 +212,8 @@ def test_what_is_unset_in_a_job_needs_a_variable_of_the_job() -> None:
     ],
     ids=["a tuple", "none", "no pattern", "no name"],
 )
-def test_a_wrong_answer_is_told_before_anything_starts(environment: object, said: str) -> None:
-    """When the backend is made."""
+def test_an_invalid_tool_environment_is_refused(environment: object, said: str) -> None:
+    """A scheduler whose tool_environment returns an invalid value is a PluginContractError when the backend is made."""
     scheduler = Tooled(1)
     scheduler.environment = environment
 
@@ -217,8 +221,8 @@ def test_a_wrong_answer_is_told_before_anything_starts(environment: object, said
         BatchBackend(LocalTransport(), scheduler)
 
 
-def test_what_is_no_method_is_told_before_anything_starts() -> None:
-    """Nor is an exception of the plugin's passed on as it is."""
+def test_a_tool_environment_that_fails_is_refused() -> None:
+    """A tool_environment that raises or is no method is a PluginContractError."""
 
     class Raises(DirectScheduler):
         def tool_environment(self) -> ToolEnvironment:
@@ -238,10 +242,10 @@ PATTERNS = st.lists(st.builds(str.__add__, NAMES, st.sampled_from(["", "*"])), m
 
 
 @given(unset=PATTERNS, keep=PATTERNS, inside=PATTERNS, names=st.sets(NAMES, min_size=1, max_size=6), job=st.booleans())
-def test_the_shell_matches_as_the_type_says(
+def test_the_shell_and_the_type_match_variables_alike(
     unset: tuple[str, ...], keep: tuple[str, ...], inside: tuple[str, ...], names: set[str], job: bool
 ) -> None:
-    """Kept before unset; what belongs to a job only inside of one."""
+    """A variable is unset if a pattern matches it and none keeps it, and those of a job only inside a job."""
 
     def matches(patterns: tuple[str, ...], name: str) -> bool:
         return any(name == each or (each[-1] == "*" and name.startswith(each[:-1])) for each in patterns)
@@ -265,7 +269,7 @@ def test_the_shell_matches_as_the_type_says(
 
 
 class Overheard(LocalTransport):
-    """Keeps the scripts that are sent."""
+    """A transport that keeps the scripts which are sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -274,7 +278,7 @@ class Overheard(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command, and keep its stdin."""
         sent = b"".join([piece async for piece in stdin or _nothing()])
         self.scripts.append(sent.decode("utf-8", "replace"))
         return await super().run(argv, stdin=_piece(sent), stdout=stdout)
@@ -290,8 +294,8 @@ async def _piece(data: bytes) -> AsyncIterable[bytes]:
 
 
 @pytest.mark.asyncio
-async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
-    """Each verb's script begins with the same text, and has the same scripts in it; the whole submission goes in one file."""
+async def test_the_kit_loads_the_scripts_of_a_backend(root: Path) -> None:
+    """Each verb of a backend begins with the text and the scripts that the kit loads for it."""
     scheduler, transport = DirectScheduler(1, 0), Overheard()
     api = write_api(scheduler)
     async with BatchBackend(transport, scheduler, root=str(root)) as backend:
@@ -320,8 +324,8 @@ def _expect_loaded(verb: Verb, api: str, script: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_text_of_the_functions_needs_nothing_around_it(tmp_path: Path, shell: tuple[str, ...]) -> None:
-    """A script that another sh runs, as on a node of the cluster, begins with it and has nothing else of ours."""
+def test_the_functions_work_without_other_scripts(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    """The text of the functions works in a script that another sh runs, as on a node of the cluster."""
     copy = tmp_path / "copies" / "0"
     (copy / "work").mkdir(parents=True)
     (copy / "exit").write_text("signal 9 1 host 7 1\n")

@@ -1,4 +1,4 @@
-"""Archives that are hostile, damaged or too large write nothing outside."""
+"""A hostile, damaged or large archive writes nothing outside of its destination."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from intercede.batch.archive import ArchiveError, Unpacker
 
 @pytest.mark.asyncio
 async def test_modes_are_reduced(dest: Path) -> None:
-    """Set-id bits and rights of others do not arrive, whatever the umask."""
+    """Set-id bits and rights of other users are not kept, whatever the umask is."""
     old = os.umask(0)
     try:
         await unpack(
@@ -44,8 +44,8 @@ async def test_modes_are_reduced(dest: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["/etc/evil", "../evil", "a/../../evil", "a//b", "x" * 5000, "a/" * 200 + "b"], ids=lambda name: name[:12]
 )
-async def test_hostile_names_are_recorded_and_nothing_is_written(name: str, dest: Path) -> None:
-    """What leads outside, or is no name, is left out with a reason, and the rest arrives."""
+async def test_a_hostile_name_is_refused(name: str, dest: Path) -> None:
+    """A member whose name leads outside is refused with a reason, and the others are written."""
     unpacker = await unpack(make_archive((make_header(name), b"evil"), (make_header("good"), b"fine")), dest)
     assert list_files(dest) == {"good": (b"fine", False)}
     assert list_neighbours(dest) == ["dest"]
@@ -56,8 +56,8 @@ async def test_hostile_names_are_recorded_and_nothing_is_written(name: str, dest
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", [b"../evil", b"/evil", b"a\0b"])
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE])
-async def test_hostile_names_in_pax_headers(path: bytes, kind: bytes, dest: Path) -> None:
-    """The name that counts is the one that is judged."""
+async def test_a_hostile_name_in_a_pax_header_is_refused(path: bytes, kind: bytes, dest: Path) -> None:
+    """A hostile name in a PAX header is refused, even if the main header has a harmless one."""
     unpacker = await unpack(
         make_archive(make_pax(format_record(b"path", path), kind), (make_header("innocent"), b"evil")), dest
     )
@@ -70,8 +70,8 @@ KINDS = [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tar
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("kind", KINDS)
-async def test_only_regular_files_come_through(kind: bytes, dest: Path) -> None:
-    """Links, devices, fifos and unknown kinds are recorded; a link is not a way out for the member after it."""
+async def test_only_regular_files_are_written(kind: bytes, dest: Path) -> None:
+    """Links, devices, FIFOs and unknown kinds are refused, and no later member is written through a link."""
     hostile = make_header("way", kind, linkname="..")
     unpacker = await unpack(make_archive((hostile, b""), (make_header("way/out"), b"x")), dest)
     assert list_files(dest) == {"way/out": (b"x", False)}
@@ -80,8 +80,8 @@ async def test_only_regular_files_come_through(kind: bytes, dest: Path) -> None:
 
 @pytest.mark.asyncio
 @both_tars
-async def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path, dest: Path) -> None:
-    """Links and fifos in a real tree are left out and recorded, and its files arrive."""
+async def test_special_files_of_real_tars_are_refused(tar: Sequence[str], tmp_path: Path, dest: Path) -> None:
+    """Links and FIFOs in an archive of a real tar are refused, and its files are written."""
     there = tmp_path / "there"
     there.mkdir()
     (there / "one").write_bytes(b"1")
@@ -102,7 +102,7 @@ async def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path
     "options", [["--format=gnu"], *(["--format=pax", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
 )
 async def test_sparse_files_are_refused(options: list[str], tmp_path: Path, dest: Path) -> None:
-    """Every form of them, with maps that need further blocks, and the member after it arrives."""
+    """A sparse file in each of its formats is refused, and the member after it is written."""
     there = tmp_path / "there"
     there.mkdir()
     with (there / "a").open("wb") as file:
@@ -117,8 +117,8 @@ async def test_sparse_files_are_refused(options: list[str], tmp_path: Path, dest
 
 
 @pytest.mark.asyncio
-async def test_the_limit_of_bytes(dest: Path) -> None:
-    """What does not fit is recorded, what still fits arrives."""
+async def test_a_member_over_the_limit_of_bytes_is_refused(dest: Path) -> None:
+    """A member that exceeds the limit of bytes is refused, and smaller ones are written."""
     unpacker = await unpack(
         make_archive((make_header("a"), b"12"), (make_header("b"), b"345"), (make_header("c"), b"67")),
         dest,
@@ -129,16 +129,16 @@ async def test_the_limit_of_bytes(dest: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_limit_of_files(dest: Path) -> None:
-    """The first one over it is recorded for all: what comes without end is not kept without end."""
+async def test_members_over_the_limit_of_files_are_refused(dest: Path) -> None:
+    """Only the first member over the limit of files is recorded, so that an endless archive takes no memory."""
     unpacker = await unpack(make_archive(*((make_header(str(number)), b"x") for number in range(9))), dest, max_files=3)
     assert sorted(unpacker.files) == ["0", "1", "2"]
     assert unpacker.refused == {"3": "over the limit of 3 files, this one and any that follow"}
 
 
 @pytest.mark.asyncio
-async def test_the_limit_counts_what_is_refused(dest: Path) -> None:
-    """A stream of links is bounded as well."""
+async def test_refused_members_count_as_files(dest: Path) -> None:
+    """Refused members count for the limit of files."""
     unpacker = await unpack(
         make_archive(*((make_header(str(number), tarfile.SYMTYPE), b"") for number in range(9))), dest, max_files=3
     )
@@ -148,8 +148,8 @@ async def test_the_limit_counts_what_is_refused(dest: Path) -> None:
 @pytest.mark.asyncio
 @given(cut=st.integers(0, 5631))
 @settings(max_examples=60, deadline=None)
-async def test_every_cut_is_seen(cut: int) -> None:
-    """A stream without its end raises, and no file that did not arrive whole is left or listed."""
+async def test_each_cut_is_an_error(cut: int) -> None:
+    """An archive that is cut at any byte is an ArchiveError, and no part of a file is left."""
     stream = make_archive((make_header("a"), b"x" * 2000), (make_header("l" * 200), b"y"))
     assert len(stream) == 5632
     with tempfile.TemporaryDirectory() as here:
@@ -179,16 +179,16 @@ DAMAGED = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("stream", DAMAGED.values(), ids=DAMAGED)
-async def test_what_is_no_archive_is_an_error(stream: bytes, dest: Path) -> None:
-    """One documented error, which a transport's caller can take for a lost connection."""
+async def test_a_damaged_archive_is_an_error(stream: bytes, dest: Path) -> None:
+    """A stream that is no archive is a retryable ArchiveError."""
     with pytest.raises(ArchiveError, match="this is not a tar archive") as raised:
         await unpack(stream, dest)
     assert raised.value.retryable
 
 
 @pytest.mark.asyncio
-async def test_a_member_beyond_8_gib(dest: Path) -> None:
-    """The GNU form of large sizes is understood: the member is over the limit, and skipping it takes no memory."""
+async def test_a_member_over_8_gib_is_skipped(dest: Path) -> None:
+    """A member of more than 8 GiB is refused, and skipping it takes no memory."""
     header = make_header("big", size=9 * 2**30).tobuf(tarfile.GNU_FORMAT)
     unpacker = await unpack(header + bytes(4096), dest, finish=False, max_bytes=2**30)
     assert unpacker.refused == {"big": f"over the limit of {2**30} bytes"}
@@ -210,8 +210,8 @@ mutations = st.lists(st.tuples(st.integers(0, len(BASE) - 1), st.integers(0, 255
 @pytest.mark.asyncio
 @given(changes=mutations, sums=st.booleans(), step=st.integers(1, 5000))
 @settings(max_examples=300, deadline=None)
-async def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: int) -> None:
-    """Whatever is changed, with checksums put right or not: nothing outside, only plain files, only ArchiveError."""
+async def test_no_change_of_bytes_writes_outside(changes: list[tuple[int, int]], sums: bool, step: int) -> None:
+    """An archive with changed bytes writes only regular files inside its destination, and raises only ArchiveError."""
     stream = bytearray(BASE)
     for at, value in changes:
         stream[at] = value
@@ -228,7 +228,7 @@ async def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, s
 
 
 def fix_checksum(stream: bytearray, at: int) -> None:
-    """Put the checksum of the header at that place right."""
+    """Correct the checksum of the header at an offset."""
     block = stream[at : at + 512]
     if b"ustar" in block:
         block[148:156] = b" " * 8

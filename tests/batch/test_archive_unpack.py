@@ -1,4 +1,4 @@
-"""Archives of GNU tar, busybox tar and others are unpacked."""
+"""Archives of GNU tar, busybox tar and Python are unpacked."""
 
 import contextlib
 import io
@@ -30,10 +30,10 @@ from intercede.batch.archive import ArchiveError, Unpacker
 @both_tars
 @given(tree=trees, step=st.integers(1, 3000))
 @quick
-async def test_any_tree_packed_there_unpacks_here(
+async def test_an_archive_of_each_tar_is_unpacked(
     tar: Sequence[str], tree: dict[str, tuple[bytes, bool]], step: int
 ) -> None:
-    """What either tar makes of a tree arrives whole, however the stream is cut into pieces."""
+    """A tree that a tar packed is unpacked whole, in pieces of any size."""
     with tempfile.TemporaryDirectory() as there, tempfile.TemporaryDirectory() as here:
         for name, (data, runs) in tree.items():
             path = Path(there, name)
@@ -49,8 +49,8 @@ async def test_any_tree_packed_there_unpacks_here(
 @pytest.mark.asyncio
 @given(tree=trees, step=st.integers(1, 700))
 @quick
-async def test_pax_archives_unpack_here(tree: dict[str, tuple[bytes, bool]], step: int) -> None:
-    """Names that stand in PAX headers are read from there."""
+async def test_pax_archives_are_unpacked(tree: dict[str, tuple[bytes, bool]], step: int) -> None:
+    """Names in PAX headers are used."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, (data, runs) in tree.items():
@@ -62,8 +62,8 @@ async def test_pax_archives_unpack_here(tree: dict[str, tuple[bytes, bool]], ste
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("form", ["gnu", "oldgnu", "pax", "ustar", "v7"])
-async def test_every_format_of_gnu_tar_unpacks(form: str, tmp_path: Path, dest: Path) -> None:
-    """All formats that GNU tar writes are read."""
+async def test_each_format_of_gnu_tar_is_unpacked(form: str, tmp_path: Path, dest: Path) -> None:
+    """Archives in each format that GNU tar writes are unpacked."""
     (tmp_path / "there/sub").mkdir(parents=True)
     (tmp_path / "there/sub/file").write_bytes(b"data")
     unpacker = await unpack(create_with(["tar"], tmp_path / "there", f"--format={form}"), dest)
@@ -73,8 +73,8 @@ async def test_every_format_of_gnu_tar_unpacks(form: str, tmp_path: Path, dest: 
 
 
 @pytest.mark.asyncio
-async def test_incremental_archives_of_gnu_tar_unpack(tmp_path: Path, dest: Path) -> None:
-    """Times stand where other formats have the name's beginning; they do not get into the name."""
+async def test_incremental_archives_of_gnu_tar_are_unpacked(tmp_path: Path, dest: Path) -> None:
+    """The times in an incremental archive of GNU tar do not become parts of names."""
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").write_bytes(b"data")
     stream = create_with(["tar"], tmp_path / "there", "--format=gnu", "--incremental")
@@ -84,8 +84,8 @@ async def test_incremental_archives_of_gnu_tar_unpack(tmp_path: Path, dest: Path
 
 
 @pytest.mark.asyncio
-async def test_names_that_are_there_already(dest: Path) -> None:
-    """The first one stays; a file is not replaced, nor taken for a directory, nor the other way round."""
+async def test_an_existing_name_is_not_replaced(dest: Path) -> None:
+    """A member whose name exists already, as a file, a directory or a link, is refused, and the first one stays."""
     (dest / "link").symlink_to(dest.parent)
     unpacker = await unpack(
         make_archive(*((make_header(name), name.encode()) for name in ["a", "a", "a/b", "c/d", "c", "link", "link/e"])),
@@ -98,16 +98,16 @@ async def test_names_that_are_there_already(dest: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_names_longer_than_the_disk_allows(dest: Path) -> None:
-    """A component that the file system refuses is recorded."""
+async def test_a_name_that_the_file_system_refuses_is_recorded(dest: Path) -> None:
+    """A member whose name is too long for the file system is refused, and the others are written."""
     unpacker = await unpack(make_archive((make_header("x" * 300), b""), (make_header("good"), b"")), dest)
     assert list(list_files(dest)) == ["good"]
     assert "File name too long" in unpacker.refused["x" * 300]
 
 
 @pytest.mark.asyncio
-async def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
-    """Each member goes where route says, limits are per destination, and None skips without a word."""
+async def test_one_stream_holds_many_jobs(tmp_path: Path) -> None:
+    """Each member is written where `route` says, limits hold for each destination, and None skips a member."""
     made = {job: tmp_path / job for job in ("one", "two")}
     for directory_made in made.values():
         directory_made.mkdir()
@@ -128,8 +128,8 @@ async def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_name_that_route_gives_is_judged_too(dest: Path) -> None:
-    """A careless route leads nowhere either."""
+async def test_a_hostile_name_from_route_is_refused(dest: Path) -> None:
+    """A name that `route` returns is refused if it leads upwards."""
     with Unpacker(lambda name: (dest, "../" + name)) as unpacker:
         await unpacker.write(make_archive((make_header("a"), b"")))
     assert unpacker.refused == {"a": "the name leads upwards"}
@@ -137,16 +137,16 @@ async def test_the_name_that_route_gives_is_judged_too(dest: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_route_raises_passes(dest: Path) -> None:
-    """It ends the unpacking, unchanged."""
+async def test_an_error_of_route_is_passed_on(dest: Path) -> None:
+    """An exception of `route` ends the unpacking unchanged."""
     places: dict[str, tuple[Path, str]] = {}
     with pytest.raises(KeyError, match="mine"), Unpacker(lambda name: places["mine of " + name]) as unpacker:
         await unpacker.write(make_archive((make_header("a"), b"")))
 
 
 @pytest.mark.asyncio
-async def test_a_destination_that_is_not_there(tmp_path: Path) -> None:
-    """Is the caller's mistake, not the member's: an OSError; so is one that is a link."""
+async def test_a_missing_destination_is_an_error(tmp_path: Path) -> None:
+    """A destination that is missing or a link is an OSError."""
     (tmp_path / "link").symlink_to(tmp_path)
     for destination in (tmp_path / "missing", tmp_path / "link"):
         with pytest.raises(OSError, match=destination.name):
@@ -154,15 +154,15 @@ async def test_a_destination_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_follows_the_end_is_ignored(dest: Path) -> None:
-    """As every tar does: it pads its output with zeros, and a shell may say more."""
+async def test_bytes_after_the_end_are_ignored(dest: Path) -> None:
+    """Zeros and text after the end of an archive are ignored."""
     stream = make_archive((make_header("a"), b"x")) + bytes(9000) + b"chatter"
     assert list((await unpack(stream, dest)).files) == ["a"]
 
 
 @pytest.mark.asyncio
-async def test_nothing_stays_open(dest: Path) -> None:
-    """Neither after the end, nor in the middle of a file, nor after an error."""
+async def test_no_file_stays_open(dest: Path) -> None:
+    """No file is open after an archive that is whole, cut or damaged."""
     before = len(list_neighbours(Path("/proc/self/fd/0")))
     whole = make_archive((make_header("a/b"), b"x" * 600))
     for number, stream in enumerate([whole, whole[:600], whole[:1000] + b"x" * 1000]):
@@ -173,8 +173,8 @@ async def test_nothing_stays_open(dest: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_failing_disk_is_no_fault_of_the_stream(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that fails here raises as it is, and the file is not left."""
+async def test_a_failed_write_is_an_oserror(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails is an OSError and no ArchiveError, and the file is removed."""
 
     def full(_fd: int, _data: memoryview) -> int:
         raise OSError(28, "No space left on device")

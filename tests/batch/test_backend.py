@@ -1,4 +1,4 @@
-"""BatchBackend over local and direct: every verb, and how many commands each takes."""
+"""BatchBackend runs each verb over local and direct, with few commands."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,8 +20,8 @@ from intercede.schedulers.direct import DirectScheduler
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("copies", [1, 40])
-async def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site, copies: int) -> None:
-    """Enter, submit, status, fetch, counts, find, diagnostics and purge of what has an exit code: one each."""
+async def test_each_verb_is_one_command_for_any_number_of_copies(site: Site, copies: int) -> None:
+    """Each verb is one command for one copy and for forty, if all copies have an exit code."""
     transport = Counting()
 
     async def used(verb: Awaitable[T]) -> tuple[T, int]:
@@ -44,14 +44,14 @@ async def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site,
     await backend.__aexit__(None, None, None)
 
 
-def test_the_gate_sees_every_capability(site: Site) -> None:
-    """BatchBackend claims all there are."""
+def test_a_batch_backend_claims_every_capability(site: Site) -> None:
+    """BatchBackend claims all capabilities."""
     assert capabilities(site.backend()) == frozenset(CAPABILITIES)
 
 
 @pytest.mark.asyncio
 async def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
-    """Before entering and after leaving, also with an empty list."""
+    """A verb before entering and after leaving raises NotOpenError, also for an empty list."""
     backend = site.backend()
     for _ in range(2):
         for verb in (backend.status, backend.kill, backend.purge, backend.diagnostics):
@@ -68,8 +68,8 @@ async def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
 
 
 @pytest.mark.asyncio
-async def test_handles_from_elsewhere_are_data(site: Site, backend: BatchBackend) -> None:
-    """Foreign, hostile and unknown ones are answered, each alone, whatever they spell."""
+async def test_foreign_handles_are_answered_alone(site: Site, backend: BatchBackend) -> None:
+    """A foreign, hostile or unknown handle is answered in each verb and harms no other."""
     hostile = ["../../etc", "$(touch x)", "aaaaaaaaaaaaa.0\n", "aaaaaaaaaaaaa.00", "aaaaaaaaaaaaa.-1", "é", "'; exit"]
     mine = (await backend.submit(sh("true"))).handles[0]
     foreign = [JobHandle(resource=mine.resource, job=job) for job in hostile]
@@ -94,8 +94,8 @@ async def test_handles_from_elsewhere_are_data(site: Site, backend: BatchBackend
 
 
 @pytest.mark.asyncio
-async def test_commands_in_flight_bounds_the_transport(site: Site) -> None:
-    """Twenty verbs at once are never more than three commands."""
+async def test_commands_in_flight_limits_the_commands(site: Site) -> None:
+    """Twenty verbs at once run at most three commands at once if commands_in_flight is 3."""
     transport = Counting()
     backend = BatchBackend(transport, DirectScheduler(1), root=str(site.root), commands_in_flight=3)
     async with backend:
@@ -105,8 +105,8 @@ async def test_commands_in_flight_bounds_the_transport(site: Site) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("verb", ["status", "kill", "purge", "diagnostics", "fetch_output"])
-async def test_what_newcomers_give_in_place_of_handles_is_answered_with_what_to_write(site: Site, verb: str) -> None:
-    """``submission.handles`` is keyed by copy, and the first thing that one gives a verb; each verb says the same."""
+async def test_wrong_values_for_handles_are_type_errors(site: Site, verb: str) -> None:
+    """A submission, its handles or a single handle in the place of handles is a TypeError that says what to write."""
     async with site.backend() as backend:
         submission = await backend.submit(sh("exit 0"))
         asked: Callable[..., Awaitable[object]] = getattr(backend, verb)

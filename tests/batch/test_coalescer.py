@@ -1,4 +1,4 @@
-"""Shared polls: nobody is told the past, and nobody's cancelling takes another's answer."""
+"""Callers of status share commands without getting old answers, and cancelling one caller leaves the others."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -14,8 +14,8 @@ JOBS = [Job("a" * 13, number) for number in range(5)]
 RUNNING = JobStatus(state=JobState.RUNNING)
 
 
-class Far:
-    """Counts the commands, and lets them end when told."""
+class Remote:
+    """Counts the commands, and ends them when the test says."""
 
     def __init__(self) -> None:
         self.begun: list[set[Job]] = []
@@ -25,7 +25,7 @@ class Far:
         self.lists = True
 
     async def ask(self, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
-        """Answer when told; tell whether the scheduler had to list anything."""
+        """Answer when the test says, and whether the scheduler was asked for a listing."""
         self.begun.append(set(jobs))
         try:
             await self.go.wait()
@@ -38,15 +38,15 @@ class Far:
 
 
 async def settle() -> None:
-    """Let every task get as far as it can."""
+    """Let each task run as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 @pytest.mark.asyncio
-async def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> None:
-    """Five callers in two commands: one for those before, one for those after it began."""
-    far = Far()
+async def test_callers_share_a_command_that_has_not_begun() -> None:
+    """Callers before a command begins share it, and later callers share the next one."""
+    far = Remote()
     polls = StatusCoalescer(far.ask, 0)
     first = [asyncio.create_task(polls.status([job])) for job in JOBS[:2]]
     await settle()
@@ -59,9 +59,9 @@ async def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not()
 
 
 @pytest.mark.asyncio
-async def test_cancelling_one_does_not_cancel_the_others() -> None:
-    """Only where the last one goes is the command ended; then the next begins anew."""
-    far = Far()
+async def test_cancelling_one_caller_leaves_the_others() -> None:
+    """A command is cancelled only with its last caller, and the next caller starts a new one."""
+    far = Remote()
     polls = StatusCoalescer(far.ask, 0)
     tasks = [asyncio.create_task(polls.status(JOBS)) for _ in range(2)]
     await settle()
@@ -78,8 +78,8 @@ async def test_cancelling_one_does_not_cancel_the_others() -> None:
 
 @pytest.mark.asyncio
 async def test_the_minimum_interval_makes_callers_wait() -> None:
-    """The second command begins no earlier than the minimum interval after the first."""
-    far = Far()
+    """The second command begins at the earliest one minimum interval after the first."""
+    far = Remote()
     far.go.set()
     polls = StatusCoalescer(far.ask, 0.1)
     begun = asyncio.get_running_loop().time()
@@ -91,8 +91,8 @@ async def test_the_minimum_interval_makes_callers_wait() -> None:
 
 @pytest.mark.asyncio
 async def test_the_minimum_interval_counts_between_listings() -> None:
-    """A command for which nothing had to be listed makes nobody wait."""
-    far = Far()
+    """A command that needed no listing delays no later command."""
+    far = Remote()
     far.go.set()
     far.lists = False
     polls = StatusCoalescer(far.ask, 3600)
@@ -103,9 +103,9 @@ async def test_the_minimum_interval_counts_between_listings() -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_error_reaches_everybody_who_waited() -> None:
-    """And the next command is a new one."""
-    far = Far()
+async def test_an_error_reaches_each_caller() -> None:
+    """An error of a command is raised for each of its callers, and the next command is a new one."""
+    far = Remote()
     far.go.set()
     far.error = TransportError("no way")
     polls = StatusCoalescer(far.ask, 0)
@@ -116,9 +116,9 @@ async def test_an_error_reaches_everybody_who_waited() -> None:
 
 
 @pytest.mark.asyncio
-async def test_closing_ends_what_is_out() -> None:
-    """Nothing is left behind, and who waits is told why; who is cancelled at the same time is cancelled."""
-    far = Far()
+async def test_closing_cancels_the_running_command() -> None:
+    """Closing cancels the running command, its caller gets NotOpenError, and a cancelled caller stays cancelled."""
+    far = Remote()
     polls = StatusCoalescer(far.ask, 0)
     task, cancelled = (asyncio.create_task(polls.status(JOBS)) for _ in range(2))
     await settle()

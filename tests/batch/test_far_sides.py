@@ -1,4 +1,4 @@
-"""What may stand on the far side: every sh and every set of tools that is known to work, and what is refused in words."""
+"""Each verb works with the shells and tools that remote machines have."""
 
 import asyncio
 import os
@@ -44,29 +44,29 @@ HOSTILE_ENVIRONMENT = {
 }
 
 
-def tools(place: Path, shell: str, others: str = "") -> dict[str, str]:
-    """Make a directory in which sh is that shell, and return a PATH that begins with it."""
+def make_tools(place: Path, shell: str, others: str = "") -> dict[str, str]:
+    """Make a directory in which sh is that shell. Return a PATH that begins with it."""
     place.mkdir()
-    (place / "sh").symlink_to(_where(shell))
+    (place / "sh").symlink_to(_find_program(shell))
     path = os.environ["PATH"]
     if others == "bsdtar":
-        (place / "tar").symlink_to(_where("bsdtar"))
+        (place / "tar").symlink_to(_find_program("bsdtar"))
     elif others:
-        path = _all_of(place, others)
+        path = _link_all(place, others)
     return {"PATH": f"{place}:{path}"}
 
 
-def _all_of(place: Path, box: str) -> str:
-    """Put every tool of a box in place, and return a PATH that leads to no other, except an awk where it has none."""
+def _link_all(place: Path, box: str) -> str:
+    """Link each tool of a box. Return a PATH with these tools only, and an awk if the box has none."""
     listing = subprocess.run(
         [box, *(["--list"] if box == "busybox" else [])], capture_output=True, text=True, check=True
     )
     for tool in {*listing.stdout.split(), "awk"} - {"sh"}:
-        (place / tool).symlink_to(_where(box if tool in listing.stdout.split() else tool))
+        (place / tool).symlink_to(_find_program(box if tool in listing.stdout.split() else tool))
     return str(place)
 
 
-def _where(program: str) -> str:
+def _find_program(program: str) -> str:
     path = shutil.which(program)
     assert path is not None
     return path
@@ -86,12 +86,14 @@ FAR_SIDES = [
 @pytest.mark.parametrize("hostile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "hostile"])
 @pytest.mark.parametrize(("shell", "others"), FAR_SIDES)
 @pytest.mark.asyncio
-async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: str, hostile: bool) -> None:
-    """The same answers from each, with friendly and hostile surroundings."""
-    environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell, others)}
+async def test_each_verb_works_with_each_shell(tmp_path: Path, shell: str, others: str, hostile: bool) -> None:
+    """Each verb answers alike with each shell and each set of tools, also in a hostile environment."""
+    environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **make_tools(tmp_path / "tools", shell, others)}
     root, dest = tmp_path / "root", tmp_path / "dest"
     async with BatchBackend(Prefixed(*variables(environment)), DirectScheduler(5, 0), root=str(root)) as backend:
-        handles = (await backend.submit(spec(tmp_path), copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))).handles
+        handles = (
+            await backend.submit(make_spec(tmp_path), make_copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))
+        ).handles
         running, over = handles[3], [handles[index] for index in range(3)]
         told = await until(lambda: backend.status(over), lambda told: all(each.state.final for each in told.values()))
         ends = [(told[handle].state, told[handle].exit_code, told[handle].signal) for handle in over]
@@ -118,8 +120,8 @@ async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: 
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
 
-def spec(place: Path) -> SubmissionSpec:
-    """Return a job that uses all that a submission can bring, writes files, and ends as END says."""
+def make_spec(place: Path) -> SubmissionSpec:
+    """Return a job that uses all parts of a submission, writes files, and ends as END says."""
     (place / "in").write_text("input\n")
     script = """
         mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"
@@ -139,30 +141,33 @@ def spec(place: Path) -> SubmissionSpec:
     )
 
 
-def copies(*ends: str) -> list[CopyVars]:
+def make_copies(*ends: str) -> list[CopyVars]:
     """Return a copy for each end, with a secret."""
     return [CopyVars(environment={"END": end}, secrets={"token": SecretBytes(b"hush\n")}) for end in ends]
 
 
 async def finish(backend: BatchBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-    """Wait until all are final."""
+    """Wait until all jobs are final, and return their statuses."""
     return await until(lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values()))
 
 
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
-    """Ask again and again, for a bounded time."""
+    """Call a function until its answer is good enough, for a limited time."""
     async with asyncio.timeout(SECONDS):
-        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes tell no event
+        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes set no event
             await asyncio.sleep(0.02)
     return answer
 
 
 @pytest.mark.parametrize("shell", each_tool("ksh"))
 @pytest.mark.asyncio
-async def test_a_shell_that_forks_no_subshell_is_refused_on_entering(tmp_path: Path, shell: tuple[str, ...]) -> None:
-    """ksh93 runs a subshell within itself: the process that is noted as a copy's would be another, which lives on."""
+async def test_ksh93_is_refused_on_entering(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    """Entering raises ConfigError if sh is ksh93.
+
+    It forks no subshell, so that a recorded pid would be another process.
+    """
     backend = BatchBackend(
-        Prefixed(*variables(tools(tmp_path / "tools", shell[0]))), DirectScheduler(), root=str(tmp_path / "root")
+        Prefixed(*variables(make_tools(tmp_path / "tools", shell[0]))), DirectScheduler(), root=str(tmp_path / "root")
     )
     with pytest.raises(ConfigError, match="sh is ksh93"):
         await backend.__aenter__()
@@ -170,10 +175,13 @@ async def test_a_shell_that_forks_no_subshell_is_refused_on_entering(tmp_path: P
 
 
 @pytest.mark.asyncio
-async def test_options_that_bash_takes_from_the_environment_reach_no_payload(tmp_path: Path) -> None:
-    """Under `set -m` a payload would lead a process group that no kill is for; under `set -a` it would be given variables of ours."""
-    surroundings = tools(tmp_path / "tools", "bash") | {"SHELLOPTS": "monitor:allexport"}
-    script = "env | sed 's/=.*//' >names; read -r _ _ _ _ group session _ </proc/self/stat; echo $group $session; exec sleep 300"
+async def test_shellopts_of_bash_reach_no_payload(tmp_path: Path) -> None:
+    """SHELLOPTS of the environment reach no payload. It would have its own process group, or variables of intercede."""
+    surroundings = make_tools(tmp_path / "tools", "bash") | {"SHELLOPTS": "monitor:allexport"}
+    script = (
+        "env | sed 's/=.*//' >names; read -r _ _ _ _ group session _ </proc/self/stat; "
+        "echo $group $session; exec sleep 300"
+    )
     async with BatchBackend(
         Prefixed(*variables(surroundings)), DirectScheduler(1, 1), root=str(tmp_path / "root")
     ) as backend:
@@ -181,34 +189,34 @@ async def test_options_that_bash_takes_from_the_environment_reach_no_payload(tmp
         handle = (await backend.submit(spec)).handles[0]
         work = tmp_path / "root" / handle.job.replace(".", "/copies/")
         async with asyncio.timeout(SECONDS):
-            while not (work / "stdout").exists() or not (groups := (work / "stdout").read_text()):  # noqa: ASYNC110 -- a file tells no event
+            while not (work / "stdout").exists() or not (groups := (work / "stdout").read_text()):  # noqa: ASYNC110 -- a file sets no event
                 await asyncio.sleep(0.02)
         group, session = groups.split()
         assert group == session
         assert [name for name in (work / "work" / "names").read_text().split() if name.startswith("ic_")] == []
         assert (await backend.kill([handle]))[handle].ok
         async with asyncio.timeout(SECONDS):
-            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("name", ["back\\slash", "tab\\there\\", "quo'te \\0"])
 @pytest.mark.parametrize("tar", ["tar", pytest.param("bsdtar", marks=marks("bsdtar"))])
 @pytest.mark.asyncio
-async def test_a_home_of_any_name_will_do(tmp_path: Path, name: str, tar: str) -> None:
-    """Also one with backslashes, which ``awk -v`` and tar's lists of names take for escapes."""
+async def test_a_home_may_have_any_name(tmp_path: Path, name: str, tar: str) -> None:
+    """A home whose name has backslashes works, which ``awk -v`` and the lists of tar take for escapes."""
     home = tmp_path / name
     home.mkdir()
-    environment = tools(tmp_path / "tools", "sh", tar.removeprefix("tar"))
+    environment = make_tools(tmp_path / "tools", "sh", tar.removeprefix("tar"))
     async with BatchBackend(Prefixed(*variables({**environment, "HOME": str(home)})), DirectScheduler(1, 0)) as backend:
-        handle = (await backend.submit(asked("mkdir 'd\\'; echo x >'d\\/f\\t'", "d*"))).handles[0]
+        handle = (await backend.submit(make_spec_with_outputs("mkdir 'd\\'; echo x >'d\\/f\\t'", "d*"))).handles[0]
         await finish(backend, [handle])
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
         assert (output.ok, set(output.files)) == (True, {"d\\/f\\t"})
 
 
-def asked(script: str, *patterns: str) -> SubmissionSpec:
-    """Return a job that runs a script, and names files."""
+def make_spec_with_outputs(script: str, *patterns: str) -> SubmissionSpec:
+    """Return a job that runs a script, and names output files."""
     members = [{"pattern": each} for each in patterns]
     return SubmissionSpec.model_validate(
         {"executable": "sh", "arguments": ("-c", script), "outputs": {"members": members}}
@@ -217,8 +225,8 @@ def asked(script: str, *patterns: str) -> SubmissionSpec:
 
 @pytest.mark.parametrize("pattern", ["l*", "latest", "**", "deep", "deep/*"])
 @pytest.mark.asyncio
-async def test_what_a_pattern_matches_and_is_no_file_is_missing_by_name(tmp_path: Path, pattern: str) -> None:
-    """Results that link to scratch space are common, and do not come: a link, a fifo. What is only in reach is not told."""
+async def test_a_matched_name_that_is_no_file_is_missing(tmp_path: Path, pattern: str) -> None:
+    """A link or a FIFO that a pattern matches is missing by its name, and an unmatched one is not reported."""
     script = (
         "echo 1 >l1; ln -s l1 latest; ln -s /etc letc; mkdir deep; mkfifo deep/lfifo; echo >deep/f; ln -s / unasked"
     )
@@ -230,7 +238,7 @@ async def test_what_a_pattern_matches_and_is_no_file_is_missing_by_name(tmp_path
         "deep/*": ({"deep/f"}, ("deep/lfifo",)),
     }
     async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=str(tmp_path / "root")) as backend:
-        handle = (await backend.submit(asked(script, pattern))).handles[0]
+        handle = (await backend.submit(make_spec_with_outputs(script, pattern))).handles[0]
         await finish(backend, [handle])
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
         assert (output.ok, set(output.files), output.missing) == (True, *wanted[pattern])
@@ -238,18 +246,18 @@ async def test_what_a_pattern_matches_and_is_no_file_is_missing_by_name(tmp_path
 
 @pytest.mark.parametrize("full", ["plans", "report", "faults", "list.0", "walked"])
 @pytest.mark.asyncio
-async def test_no_room_for_the_lists_is_told(tmp_path: Path, full: str) -> None:
-    """Nothing was removed there, and it says what to do: /dev/full stands for what a full disk takes no more of."""
+async def test_a_full_disk_during_a_fetch_is_an_error(tmp_path: Path, full: str) -> None:
+    """A fetch that cannot write its lists is a retryable ResourceError, and removes nothing."""
     shims = tmp_path / "shims"
     shims.mkdir()
-    script = f'{_where("mkdir")} "$@"; case $1 in */.parcel.*) ln -s /dev/full "$1/{full}" ;; esac'
+    script = f'{_find_program("mkdir")} "$@"; case $1 in */.parcel.*) ln -s /dev/full "$1/{full}" ;; esac'
     (shims / "mkdir").write_text(f"#!/bin/sh\n{script}\n")
     (shims / "mkdir").chmod(0o755)
-    (shims / "stat").write_text(f'#!/bin/sh\n{_where("stat")} "$@"; [ {full} != faults ]\n')
+    (shims / "stat").write_text(f'#!/bin/sh\n{_find_program("stat")} "$@"; [ {full} != faults ]\n')
     (shims / "stat").chmod(0o755)
     root = str(tmp_path / "root")
     async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=root) as backend:
-        handle = (await backend.submit(asked("echo out"))).handles[0]
+        handle = (await backend.submit(make_spec_with_outputs("echo out"))).handles[0]
         await finish(backend, [handle])
         transport = Prefixed(*variables({"PATH": f"{shims}:{os.environ['PATH']}"}))
         async with BatchBackend(transport, DirectScheduler(), root=root) as crowded:
@@ -260,8 +268,8 @@ async def test_no_room_for_the_lists_is_told(tmp_path: Path, full: str) -> None:
         assert not [path.name for path in Path(root).iterdir() if path.name.startswith(".parcel")]
 
 
-def namespace(*prefix: str) -> tuple[str, ...]:
-    """Return a prefix, if the kernel lets it run."""
+def check_prefix(*prefix: str) -> tuple[str, ...]:
+    """Return a prefix of commands, or skip the test if the kernel refuses it."""
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip(f"the kernel refuses {' '.join(prefix)}")
     return prefix
@@ -270,12 +278,12 @@ def namespace(*prefix: str) -> tuple[str, ...]:
 @pytest.mark.needs("mount")
 @pytest.mark.parametrize("staged", [False, True], ids=["named", "staged"])
 @pytest.mark.asyncio
-async def test_what_cannot_be_executed_where_it_lies_is_refused(tmp_path: Path, staged: bool) -> None:
-    """A root that is mounted noexec (SLES, CIS benchmarks: /tmp and /home) runs what is there, and nothing that was sent."""
+async def test_a_sent_program_on_a_noexec_root_is_refused(tmp_path: Path, staged: bool) -> None:
+    """A program that is sent to a root mounted noexec is refused, and an installed one runs."""
     root, program = tmp_path / "root", tmp_path / "program"
     program.write_text("#!/bin/sh\necho ran\n")
     mounted = f'mkdir -p -m 700 {root}; mount --bind {root} {root} && mount -o remount,bind,noexec {root} && exec "$@"'
-    transport = Prefixed(*namespace("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"))
+    transport = Prefixed(*check_prefix("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"))
     async with BatchBackend(transport, DirectScheduler(1, 0), root=str(root)) as backend:
         if not staged:
             assert (await backend.submit(SubmissionSpec(executable="true"))).handles
@@ -288,15 +296,17 @@ async def test_what_cannot_be_executed_where_it_lies_is_refused(tmp_path: Path, 
 
 
 @pytest.mark.asyncio
-async def test_a_root_in_a_user_namespace_will_do(tmp_path: Path) -> None:
-    """In rootless containers the owner of / is nobody that is mapped, and shows as 65534: only there it is taken for root."""
+async def test_a_root_in_a_user_namespace_is_accepted(tmp_path: Path) -> None:
+    """A root in a rootless container is accepted, where the owner of / is unmapped and shows as 65534."""
     place, prefix = tmp_path, ["unshare", "--map-root-user"]
-    if os.getuid() == 0:  # whose own namespace would map the owner of /
+    if os.getuid() == 0:  # root's own namespace would map the owner of /
         place = Path(tempfile.mkdtemp())
         os.chown(place, 23456, 23456)
         prefix = ["setpriv", "--reuid=23456", "--regid=23456", "--clear-groups", *prefix]
     try:
-        async with BatchBackend(Prefixed(*namespace(*prefix)), DirectScheduler(), root=str(place / "root")) as backend:
+        async with BatchBackend(
+            Prefixed(*check_prefix(*prefix)), DirectScheduler(), root=str(place / "root")
+        ) as backend:
             assert await backend.find("t") == []
     finally:
         if place != tmp_path:
@@ -304,8 +314,8 @@ async def test_a_root_in_a_user_namespace_will_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_root_below_what_nobody_owns_is_refused(tmp_path: Path) -> None:
-    """Outside of a user namespace 65534 is a user like others."""
+async def test_a_root_below_a_directory_of_user_65534_is_refused(tmp_path: Path) -> None:
+    """A root below a directory of user 65534 is refused outside of a user namespace."""
     if os.getuid() != 0 or Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
         pytest.skip("only root can make what belongs to somebody else")
     (tmp_path / "theirs" / "root").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What comes back, and what is said of it, where the far side fails, is slow, or is purged meanwhile."""
+"""Output is fetched correctly if the remote machine fails, is slow, or purges the job meanwhile."""
 
 import asyncio
 import os
@@ -19,20 +19,20 @@ Shim = Callable[[str, str], None]
 
 
 class Meddling(DirectScheduler):
-    """While the scheduler is asked, somebody else does something there."""
+    """A scheduler whose status fragment changes files before it answers."""
 
     def __init__(self, meddling: str) -> None:
         super().__init__(2, 0)
         self._meddling = meddling
 
     def status_script(self) -> str:
-        """Meddle, then tell."""
+        """Return a fragment that changes files, and then answers."""
         return f"{self._meddling}\n{super().status_script()}"
 
 
 @pytest.fixture
 def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shim:
-    """Put a script in a tool's place; it calls the real one as $REAL."""
+    """Return a function that puts a script in the place of a tool. The script calls the tool as $REAL."""
 
     def put(tool: str, script: str) -> None:
         real = shutil.which(tool)
@@ -45,10 +45,10 @@ def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shim:
     return put
 
 
-def opened(
+def make_backend(
     root: Path, scheduler: DirectScheduler | None = None, *, max_files: int = 100, max_seconds: int = 3600
 ) -> BatchBackend:
-    """Return a backend, not entered."""
+    """Return a backend that is not entered."""
     return BatchBackend(
         LocalTransport(),
         scheduler or DirectScheduler(4, 0),
@@ -66,7 +66,7 @@ def sh(script: str, *patterns: str, **fields: object) -> SubmissionSpec:
     )
 
 
-async def ended(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) -> Mapping[int, JobHandle]:
+async def submit_and_finish(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) -> Mapping[int, JobHandle]:
     """Submit, and wait for the end."""
     handles = (await backend.submit(spec, copies)).handles
     async with asyncio.timeout(SECONDS):
@@ -76,11 +76,9 @@ async def ended(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) ->
 
 
 @pytest.mark.asyncio
-async def test_a_listing_that_fails_is_told_and_replaces_nothing(
-    tmp_path: Path, backend: BatchBackend, shim: Shim
-) -> None:
-    """Nothing that came is not ok, and what was fetched earlier stays."""
-    handle = (await ended(backend, sh("echo precious")))[0]
+async def test_a_failed_listing_replaces_no_files(tmp_path: Path, backend: BatchBackend, shim: Shim) -> None:
+    """A fetch whose listing fails is not ok, and earlier files stay."""
+    handle = (await submit_and_finish(backend, sh("echo precious")))[0]
     first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     shim("find", "exit 1")
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -92,22 +90,20 @@ async def test_a_listing_that_fails_is_told_and_replaces_nothing(
 
 
 @pytest.mark.asyncio
-async def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(
-    tmp_path: Path, backend: BatchBackend, shim: Shim
-) -> None:
-    """What can be read of it comes, and the other copies, listed by the same process, are ok."""
+async def test_an_unreadable_directory_affects_one_job(tmp_path: Path, backend: BatchBackend, shim: Shim) -> None:
+    """A job with an unreadable directory is not ok and its other files arrive, and the other jobs are ok."""
     shim("find", 'bad=0; for a; do case $a in */copies/1/work) bad=1 ;; esac; done; "$REAL" "$@"; exit "$bad"')
-    handles = await ended(backend, sh("echo out", "*.txt"), 3)
+    handles = await submit_and_finish(backend, sh("echo out", "*.txt"), 3)
     outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
     assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
     assert outputs[handles[1]].stdout is not None
 
 
 @pytest.mark.asyncio
-async def test_names_may_have_lines(tmp_path: Path, backend: BatchBackend) -> None:
-    """As patterns, and as the file for stdout."""
+async def test_names_may_have_newlines(tmp_path: Path, backend: BatchBackend) -> None:
+    """A pattern and the name of stdout may have newlines."""
     spec = sh("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
-    handle = (await ended(backend, spec))[0]
+    handle = (await submit_and_finish(backend, spec))[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert (output.ok, output.missing) == (True, ())
     assert {name: path.read_text() for name, path in output.files.items()} == {"a\nb": "one\n", "c": "other\n"}
@@ -116,11 +112,11 @@ async def test_names_may_have_lines(tmp_path: Path, backend: BatchBackend) -> No
 
 
 @pytest.mark.asyncio
-async def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path) -> None:
-    """Its record is read once more after that, and its files are listed after that, too."""
+async def test_a_job_that_ends_during_a_fetch_is_fetched_whole(tmp_path: Path) -> None:
+    """A job that ends while the scheduler is queried is fetched whole, since records and files are read afterwards."""
     go = tmp_path / "go"
     meddling = f': >{go}; for copy in ./*/copies/0; do until read -r _ <"$copy/exit"; do sleep 0.05; done; done'
-    async with opened(tmp_path) as backend, opened(tmp_path, Meddling(meddling)) as meddled:
+    async with make_backend(tmp_path) as backend, make_backend(tmp_path, Meddling(meddling)) as meddled:
         submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
         handle = submission.handles[0]
         output = (await meddled.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -130,10 +126,10 @@ async def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path
 
 
 @pytest.mark.asyncio
-async def test_what_was_killed_is_fetched_without_a_look_before(
+async def test_a_killed_job_is_fetched_without_a_status_before(
     tmp_path: Path, backend: BatchBackend, shim: Shim
 ) -> None:
-    """A second command packs it, in the root: nobody else's directory is touched."""
+    """A killed job is fetched by a second command if no status was queried before, and nothing else is touched."""
     inside = f'case $each in /*) case $each in {tmp_path}/*) ;; *) echo "$each is not ours" >&2; exit 1 ;; esac ;; esac'
     shim("mkdir", f'for each; do {inside}; done; exec "$REAL" "$@"')
     handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
@@ -148,12 +144,12 @@ async def test_what_was_killed_is_fetched_without_a_look_before(
 
 
 @pytest.mark.asyncio
-async def test_what_was_captured_comes_first(tmp_path: Path) -> None:
-    """Of what is too much, stdout is the last to be left out, wherever it lies in its directory."""
+async def test_stdout_is_fetched_first(tmp_path: Path) -> None:
+    """Stdout is fetched before other files if a job exceeds its limits, wherever its file lies."""
     place = BatchBackend(LocalTransport(), DirectScheduler(4, 0), root=str(tmp_path / "root"), max_bytes=1000)
     async with place as backend:
         spec = sh("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
-        handles = await ended(backend, spec, 6)
+        handles = await submit_and_finish(backend, spec, 6)
         outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
         for output in outputs.values():
             assert (output.reason or "").startswith("limit")
@@ -171,12 +167,12 @@ LIES_THERE: Mapping[str, Callable[[Path, Path], object]] = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("what", LIES_THERE)
-async def test_what_lies_in_a_job_s_place_is_replaced(tmp_path: Path, backend: BatchBackend, what: str) -> None:
-    """Whole, and no link is followed."""
+async def test_old_files_in_a_jobs_directory_are_replaced(tmp_path: Path, backend: BatchBackend, what: str) -> None:
+    """Old files in the local directory of a job are replaced as a whole, and no link is followed."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "stdout").write_text("theirs\n")
-    handle = (await ended(backend, sh("echo out")))[0]
+    handle = (await submit_and_finish(backend, sh("echo out")))[0]
     place = tmp_path / "dest" / handle.job
     place.parent.mkdir()
     LIES_THERE[what](place, elsewhere)
@@ -189,12 +185,12 @@ async def test_what_lies_in_a_job_s_place_is_replaced(tmp_path: Path, backend: B
 
 
 @pytest.mark.asyncio
-async def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(
+async def test_a_directory_without_wanted_files_is_not_listed(
     tmp_path: Path, backend: BatchBackend, shim: Shim
 ) -> None:
-    """Neither are directories beside it. It may hold a million files."""
+    """The working directory of a job is not listed if none of its files is wanted."""
     shim("find", 'for a; do case $a in */work) echo "$a" >&2; exit 1 ;; esac; done; exec "$REAL" "$@"')
-    handle = (await ended(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
+    handle = (await submit_and_finish(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert output.ok, output.reason
     assert output.stdout is not None
@@ -203,13 +199,13 @@ async def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("what", ["copies/0", ""], ids=["copy", "submission"])
-async def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, backend: BatchBackend, what: str) -> None:
-    """It is told of that job alone, and what was fetched earlier stays."""
-    handle = (await ended(backend, sh("echo precious")))[0]
+async def test_a_job_that_is_purged_during_a_fetch_is_not_ok(tmp_path: Path, backend: BatchBackend, what: str) -> None:
+    """A job that is purged during a fetch is not ok, the others are, and earlier files stay."""
+    handle = (await submit_and_finish(backend, sh("echo precious")))[0]
     first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     live = (await backend.submit(sh("sleep 60"))).handles[0]
     victim = f"./{handle.job.partition('.')[0]}/{what}"
-    async with opened(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
+    async with make_backend(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
         outputs = await meddled.fetch_output([handle, live], tmp_path / "dest")
     assert [(each.ok, (each.reason or "").partition(":")[0]) for each in outputs.values()] == [
         (False, "unknown"),
@@ -218,11 +214,11 @@ async def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, back
     assert first.stdout is not None
     assert first.stdout.read_text() == "precious\n"
     await backend.kill([live])
-    assert (await ended_by_kill(backend, live)) is JobState.KILLED
+    assert (await kill_and_finish(backend, live)) is JobState.KILLED
 
 
-async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
-    """Wait until it is over."""
+async def kill_and_finish(backend: BatchBackend, handle: JobHandle) -> JobState:
+    """Kill a job, and wait until it is over."""
     async with asyncio.timeout(SECONDS):
         while not (state := (await backend.status([handle]))[handle].state).final:  # noqa: ASYNC110 -- jobs tell no event
             await asyncio.sleep(0.02)
@@ -230,14 +226,14 @@ async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
 
 
 @pytest.mark.asyncio
-async def test_a_named_input_comes_back_and_others_do_not(tmp_path: Path) -> None:
-    """A restart file is both; inputs that are not named do not even count towards the limits."""
+async def test_only_named_inputs_are_fetched(tmp_path: Path) -> None:
+    """An input that a pattern names is fetched, and others count for no limit."""
     (tmp_path / "in").write_text("old")
     inputs = tuple(FileRef(name=name, source=tmp_path / "in") for name in ("state", "d/a", "d/b", "new\nline"))
     outputs = OutputSpec(members=(OutputMember(pattern="state"),), include_unlisted=True)
     spec = sh("echo new >state; echo 1 >d/c", inputs=inputs, outputs=outputs)
-    async with opened(tmp_path, max_files=4) as backend:
-        handle = (await ended(backend, spec))[0]
+    async with make_backend(tmp_path, max_files=4) as backend:
+        handle = (await submit_and_finish(backend, spec))[0]
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
         assert (output.ok, output.reason, output.missing) == (True, None, ())
         assert set(output.files) == {"state", "d/c"}
@@ -245,21 +241,21 @@ async def test_a_named_input_comes_back_and_others_do_not(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
-async def test_a_pattern_that_takes_the_captured_stream_is_not_missing(tmp_path: Path, backend: BatchBackend) -> None:
-    """It is there, as stdout."""
-    handle = (await ended(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
+async def test_a_pattern_that_matches_stdout_is_not_missing(tmp_path: Path, backend: BatchBackend) -> None:
+    """A pattern that matches only the file of stdout is not missing."""
+    handle = (await submit_and_finish(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert (output.ok, output.missing, dict(output.files)) == (True, ("err",), {})
     assert output.stdout is not None
 
 
 @pytest.mark.asyncio
-async def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
-    """Many slow commands, each short enough, are stopped all the same, and the jobs say so."""
+async def test_max_seconds_limits_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
+    """A fetch of many slow commands is stopped after max_seconds, and the jobs say so."""
     shim("find", f'sleep 0.4; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
-    async with opened(tmp_path, max_seconds=1) as backend:
+    async with make_backend(tmp_path, max_seconds=1) as backend:
         spec = sh("echo out", "x" * 4000)  # so long that it is listed alone
-        handles = [(await ended(backend, spec))[0] for _ in range(6)]
+        handles = [(await submit_and_finish(backend, spec))[0] for _ in range(6)]
         outputs = await backend.fetch_output(handles, tmp_path / "dest")
         reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}
         assert reasons <= {"ok", "limit"}
@@ -268,10 +264,10 @@ async def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) ->
 
 
 @pytest.mark.asyncio
-async def test_max_seconds_is_kept_where_there_is_no_timeout(
+async def test_max_seconds_works_without_timeout(
     tmp_path: Path, backend: BatchBackend, shim: Shim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What hangs is ended, and what is quick is not waited for."""
+    """A hanging command is ended after max_seconds if timeout(1) is missing, and a fast one ends at once."""
     place = tmp_path / "tools"
     place.mkdir()
     for directory in os.environ["PATH"].split(":"):
@@ -279,11 +275,11 @@ async def test_max_seconds_is_kept_where_there_is_no_timeout(
             if tool.name != "timeout" and not (place / tool.name).is_symlink():
                 (place / tool.name).symlink_to(tool)
     monkeypatch.setenv("PATH", str(place))
-    handle = (await ended(backend, sh("echo out")))[0]
+    handle = (await submit_and_finish(backend, sh("echo out")))[0]
     began = time.monotonic()
     assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
     assert time.monotonic() - began < SECONDS  # not max_seconds, which is an hour
     shim("tar", 'case "$*" in *-cf*) exec sleep 30 ;; esac\nexec "$REAL" "$@"')
-    async with opened(tmp_path, max_seconds=1) as hurried:
+    async with make_backend(tmp_path, max_seconds=1) as hurried:
         output = (await hurried.fetch_output([handle], tmp_path / "dest"))[handle]
         assert (output.ok, (output.reason or "").partition(":")[0]) == (False, "limit")

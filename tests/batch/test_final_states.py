@@ -1,4 +1,4 @@
-"""The final state of a job is decided once, written down, and never changes."""
+"""The final state of a job is written down once and never changes."""
 
 import asyncio
 from pathlib import Path
@@ -22,18 +22,21 @@ from intercede.contract.job import JobState
         (1, "", "signal"),
     ],
 )
-async def test_a_kill_counts_for_ends_that_came_after_it(
+async def test_a_kill_counts_only_for_later_ends(
     root: Path, backend: BatchBackend, attempt: int, noted: str, reason: str
 ) -> None:
-    """The first note tells how many attempts had ended; a note that is being written is none yet."""
+    """A death by signal counts as killed by the user only if the note of the kill is older.
+
+    An unfinished note does not count.
+    """
     (handle,) = await make_jobs(root, backend, 1, exit=f"signal 9 1 host 1 {attempt}\n", killed=noted)
     status = (await backend.status([handle]))[handle]
     assert (status.reason, status.signal) == (reason, 9)
 
 
 @pytest.mark.asyncio
-async def test_a_kill_does_not_change_how_a_job_had_ended(root: Path, backend: BatchBackend) -> None:
-    """Though nobody had looked at it since: it died of its own signal."""
+async def test_a_kill_does_not_change_an_earlier_end(root: Path, backend: BatchBackend) -> None:
+    """A kill of a job that has died of its own signal leaves the reason as it is, even if nobody queried it before."""
     handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
     record = get_submission(root, handle) / "copies" / "0" / "exit"
     await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
@@ -44,8 +47,8 @@ async def test_a_kill_does_not_change_how_a_job_had_ended(root: Path, backend: B
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("damaged", ["", "{", '{"state":"KILLED"}'])
-async def test_a_verdict_that_is_not_whole_is_written_anew(root: Path, backend: BatchBackend, damaged: str) -> None:
-    """Once it is told it stays, whatever else changes."""
+async def test_a_damaged_final_state_is_written_again(root: Path, backend: BatchBackend, damaged: str) -> None:
+    """A damaged final state is written again, and does not change afterwards."""
     handles = await make_jobs(root, backend, 2, exit="signal 9 1 host 1 1\n")
     place = get_submission(root, handles[0])
     (place / "finals").mkdir()
@@ -58,8 +61,8 @@ async def test_a_verdict_that_is_not_whole_is_written_anew(root: Path, backend: 
 
 
 @pytest.mark.asyncio
-async def test_a_verdict_that_cannot_be_written_is_told_all_the_same(root: Path, backend: BatchBackend) -> None:
-    """With all that the scheduler said, and that nothing keeps it; and tried again by the next who looks."""
+async def test_a_final_state_that_cannot_be_written_is_reported(root: Path, backend: BatchBackend) -> None:
+    """A final state that cannot be written is reported, its evidence says so, and the next status tries again."""
     (handle,) = await make_jobs(root, backend, 1, exit="signal 9 1 host 1 1\n", killed="0\n")
     (get_submission(root, handle) / "finals").touch()
     told = [(await backend.status([handle]))[handle] for _ in range(2)]
@@ -72,8 +75,8 @@ async def test_a_verdict_that_cannot_be_written_is_told_all_the_same(root: Path,
 
 
 @pytest.mark.asyncio
-async def test_verdicts_of_many_are_written_by_few_processes(root: Path) -> None:
-    """All of some hundreds stand after one look, the same for two who look at once."""
+async def test_two_clients_write_the_same_final_states(root: Path) -> None:
+    """Two statuses of 500 jobs at once write one final state for each job and report the same."""
     async with make_client(root) as backend, make_client(root) as other:
         handles = await make_jobs(root, backend, 500, killed="0\n")
         first, second = await asyncio.gather(backend.status(handles), other.status(handles))

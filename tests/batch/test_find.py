@@ -1,4 +1,4 @@
-"""Finding jobs by their tag, also those of a submission that was cancelled."""
+"""Jobs are found by their tag, also those of a cancelled submission."""
 
 import asyncio
 
@@ -14,8 +14,8 @@ TAGS = ["t", "t ", "*", "$(false)", "new\nline", "é/..", "'", "x" * 256]
 
 
 @pytest.mark.asyncio
-async def test_tags_are_data_and_found_from_elsewhere(site: Site) -> None:
-    """Each finds its own submissions, all of them, each job once; one process writes, another finds."""
+async def test_tags_are_data_and_found_by_other_clients(site: Site) -> None:
+    """Another client finds each job with exactly the tag once, whatever characters the tag has."""
     async with site.backend() as backend, site.backend() as other:
         made = {tag: [await backend.submit(sh("true", tag=tag), 2) for _ in range(2)] for tag in TAGS[:3]}
         made |= {tag: [await backend.submit(sh("true", tag=tag))] for tag in TAGS[3:]}
@@ -28,8 +28,8 @@ async def test_tags_are_data_and_found_from_elsewhere(site: Site) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.05, 0.1, 0.2])
-async def test_a_cancelled_submit_is_found_exactly(site: Site, backend: BatchBackend, after_s: float) -> None:
-    """Whatever it had come to: what find returns is all that ever runs, and the instance is usable."""
+async def test_a_find_returns_all_jobs_of_a_cancelled_submit(site: Site, backend: BatchBackend, after_s: float) -> None:
+    """A find after a cancelled submit returns all jobs that ever run, and the backend can be used further."""
     marks = site.root.parent / "marks"
     marks.mkdir()
     task = asyncio.create_task(backend.submit(sh(f"touch {marks}/$PPID-$$", tag="t"), 3))

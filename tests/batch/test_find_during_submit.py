@@ -1,4 +1,4 @@
-"""A find while another client submits loses no job, and waits for nothing that is over."""
+"""A find during another client's submit loses no job, and waits only while the submit can still start jobs."""
 
 import asyncio
 import os
@@ -24,30 +24,30 @@ def list_natives(root: Path) -> list[Path]:
 
 
 class Batchlike(DirectScheduler):
-    """Tells ids in words of its own only, takes its time, refuses the last copy, and lists no more than it had then."""
+    """A scheduler that is slow to submit, refuses the last copy, and lists only the first jobs."""
 
     listed = 1
 
     def submit_script(self, batch: Batch) -> str:
-        """Go on when the file ``gate`` is there."""
+        """Return a fragment that waits for the file `gate` after it queued all copies but the last."""
         fewer = batch.model_copy(update={"copies": batch.copies - 1})
         wait = "rm -f natives; touch ../waiting; while [ ! -e ../gate ]; do sleep 0.02; done; echo started"
         return f"{super().submit_script(fewer)}\n{wait}\n"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """The last one is over a limit."""
+        """Return the ids, and refuse the last copy for a limit."""
         taken = dict(super().parse_submit(batch, result).ids)
         del taken[batch.copies - 1]
         return Queued(ids=taken, refused={batch.copies - 1: CopyFailure(reason="over a limit", retryable=True)})
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Only the first ones."""
+        """Return the first jobs only."""
         return {index: native for index, native in super().parse_list(result).items() if index < self.listed}
 
 
 @pytest.mark.asyncio
-async def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
-    """A count in the middle writes nothing down, and a find waits for the end: all copies are known to both."""
+async def test_a_find_during_a_submit_returns_all_jobs(root: Path) -> None:
+    """Counts during a submit write no native ids, and a find waits for its end and returns all jobs."""
     async with make_client(root, Batchlike(4, 1)) as backend, make_client(root, Batchlike(4, 1)) as other:
         submitting = asyncio.create_task(backend.submit(sh("sleep 60", tag="t"), 4))
         await wait_for_file(root / "waiting")
@@ -68,8 +68,8 @@ async def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_list_that_lacks_jobs_is_not_the_last_word(root: Path) -> None:
-    """Where the answer was lost, what the scheduler does not list yet is known as soon as it does."""
+async def test_a_job_that_is_listed_later_is_found(root: Path) -> None:
+    """A job that the scheduler's list lacks is lost, and is found as soon as the list has it."""
     scheduler = Batchlike(4, 1)
     async with make_client(root, Batchlike(4, 1)) as backend, make_client(root, scheduler) as other:
         root.joinpath("gate").touch()
@@ -89,7 +89,7 @@ MANY = [CopyVars(environment={"A": "x"})] * 60  # more than tar reads at once
 
 
 class Stalls(LocalTransport):
-    """Keeps the end of an archive back until ``go`` is set."""
+    """A transport that keeps the second half of an archive back until `go` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Stalls(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it; send the last piece of what is to be unpacked later."""
+        """Run a command, and keep the second half of an archive back."""
         stalled = self._stalled(stdin) if "tar" in argv[2] and stdin is not None else stdin
         return await super().run(argv, stdin=stalled, stdout=stdout)
 
@@ -110,8 +110,8 @@ class Stalls(LocalTransport):
 
 
 @pytest.mark.asyncio
-async def test_a_find_waits_for_what_is_still_being_sent(root: Path) -> None:
-    """An archive that another process sends may start jobs later; only where its tag is another one nobody waits."""
+async def test_a_find_waits_for_an_unfinished_upload(root: Path) -> None:
+    """A find waits for an upload with its tag, and not for one with another tag."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
         submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))
@@ -127,8 +127,8 @@ async def test_a_find_waits_for_what_is_still_being_sent(root: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_find_waits_for_nobody_who_is_gone(root: Path) -> None:
-    """What was cut while it was sent starts nothing, and is not waited for."""
+async def test_a_find_does_not_wait_for_a_cancelled_upload(root: Path) -> None:
+    """A find does not wait for an upload that was cancelled."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
         submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))
@@ -140,10 +140,8 @@ async def test_a_find_waits_for_nobody_who_is_gone(root: Path) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("start", ["1", "-"])
-async def test_a_process_with_the_number_of_the_one_that_submitted_is_not_it(
-    root: Path, backend: BatchBackend, start: str
-) -> None:
-    """Find waits for whoever queues, and for nobody who got that number later."""
+async def test_a_find_ignores_a_reused_pid(root: Path, backend: BatchBackend, start: str) -> None:
+    """A find does not wait for a process that has the pid of the submitting one and another start time."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     handle = (await backend.submit(sh("true", tag="t"))).handles[0]
     await finish(backend, [handle])
@@ -155,7 +153,10 @@ async def test_a_process_with_the_number_of_the_one_that_submitted_is_not_it(
 
 
 class Late(LocalTransport):
-    """Keeps answers back unless ``free`` is set; commands that unpack begin when ``go`` says so, cancelled or not."""
+    """A transport that starts uploads when `go` is set, even cancelled ones.
+
+    It keeps answers back unless `free` is set.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +168,7 @@ class Late(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it, sooner or later."""
+        """Run a command, and an upload later."""
 
         async def later() -> CommandResult:
             await self.go.wait()
@@ -183,8 +184,8 @@ class Late(LocalTransport):
 
 
 @pytest.mark.asyncio
-async def test_a_submit_that_is_cancelled_during_a_find_is_settled_by_the_next(root: Path) -> None:
-    """The older find knew nothing of it; after the newer one nothing of it ever starts."""
+async def test_a_cancelled_submit_is_stopped_by_the_next_find(root: Path) -> None:
+    """A submit that is cancelled during a find starts no job after the next find."""
     transport = Late()
     async with make_client(root, transport=transport) as backend:
         transport.free.clear()
@@ -205,15 +206,15 @@ async def test_a_submit_that_is_cancelled_during_a_find_is_settled_by_the_next(r
 
 
 def pretend_another_host(root: Path) -> None:
-    """Have it look as if what is unpacked there is unpacked by a process of another host."""
+    """Make an upload look as if a process of another host sent it."""
     (unpacking,) = root.glob("*/unpacking")
     unpacking.write_text("\n".join(["another-host", *unpacking.read_text().splitlines()[1:], ""]))
 
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-async def test_a_find_gives_up_what_stands_still(root: Path) -> None:
-    """Half a minute after the last piece came from somebody on another host, nothing of it ever starts."""
+async def test_a_find_gives_up_a_stalled_upload(root: Path) -> None:
+    """A find gives up an upload from another host that has stalled for half a minute, which then starts no job."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
         submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))

@@ -1,4 +1,4 @@
-"""Answers between marks: chatter is none, a cut one is none, however the bytes arrive."""
+"""Answers are read between marks, in pieces of any size."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,23 +14,23 @@ from intercede.contract.transport import CommandResult
 MARK = "f" * 32
 
 
-def framed(name: str, data: bytes, code: int = 0) -> bytes:
-    """Write a frame as the prelude does."""
+def write_frame(name: str, data: bytes, code: int = 0) -> bytes:
+    """Return a frame as the prelude writes it."""
     return f"\n{MARK} begin {name}\n".encode() + data + f"\n{MARK} end {name} {code}\n".encode()
 
 
-def pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:
-    """Cut the stream at these places."""
+def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """Return a stream in pieces."""
     at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     return [data[start:end] for start, end in pairwise(at)]
 
 
-async def read(stream: bytes, cuts: Sequence[int] = ()) -> Answer:
-    """Have an answer take the stream in pieces."""
+async def read_answer(stream: bytes, cuts: Sequence[int] = ()) -> Answer:
+    """Read an answer from pieces of a stream."""
     answer = Answer(MARK)
-    for piece in pieces(stream, cuts):
+    for piece in cut(stream, cuts):
         await answer.write(piece)
-    answer.finish(CommandResult(returncode=0, stderr=b"banner" + framed("one", b"said")))
+    answer.finish(CommandResult(returncode=0, stderr=b"banner" + write_frame("one", b"said")))
     return answer
 
 
@@ -38,34 +38,32 @@ async def read(stream: bytes, cuts: Sequence[int] = ()) -> Answer:
 @given(
     st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=80), st.lists(st.integers(0, 1000), max_size=9)
 )
-async def test_frames_are_exact_and_chatter_is_left_out(
-    one: bytes, two: bytes, chatter: bytes, cuts: list[int]
-) -> None:
-    """Whatever stands in and between them, cut anywhere."""
-    stream = chatter + framed("one", one, 3) + chatter + framed("two.x", two) + chatter
-    answer = await read(stream, cuts)
+async def test_frames_are_exact_without_other_text(one: bytes, two: bytes, chatter: bytes, cuts: list[int]) -> None:
+    """Frames hold exactly their bytes, and text between them is left out, wherever the stream is cut."""
+    stream = chatter + write_frame("one", one, 3) + chatter + write_frame("two.x", two) + chatter
+    answer = await read_answer(stream, cuts)
     assert answer.get_frame("one") == CommandResult(returncode=3, stdout=one, stderr=b"said")
     assert answer.get_frame("two.x").stdout == two
 
 
 @pytest.mark.asyncio
 @given(st.binary(max_size=100), st.integers(0, 10**6))
-async def test_a_cut_answer_is_none(data: bytes, cut: int) -> None:
-    """Without its end a frame is not there, and the error says what came instead."""
-    stream = framed("one", data)
-    answer = await read(stream[: cut % len(stream)])
+async def test_a_cut_answer_is_an_error(data: bytes, cut: int) -> None:
+    """An answer without the end of a frame is an error that shows what arrived."""
+    stream = write_frame("one", data)
+    answer = await read_answer(stream[: cut % len(stream)])
     assert "one" not in answer
     with pytest.raises(TransportError, match="banner"):
         answer.get_frame("one")
 
 
-def test_marks_are_new_each_time() -> None:
-    """Nobody can have seen one before."""
+def test_each_answer_has_a_new_mark() -> None:
+    """Each answer has a random mark of its own."""
     assert len({make_mark() for _ in range(100)}) == 100
 
 
-def test_a_long_frame_is_handed_on_in_bounded_memory() -> None:
-    """What is held back is no longer than a mark may be."""
+def test_a_long_frame_takes_little_memory() -> None:
+    """A long frame is passed on in pieces, and at most the length of a mark is held back."""
     frames = FrameReader(MARK)
     list(frames.feed(f"\n{MARK} begin one\n".encode()))
     for _ in range(100):

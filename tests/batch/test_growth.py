@@ -1,4 +1,4 @@
-"""What many submissions and copies cost on the far side: programs are counted, since time says little on a shared machine."""
+"""The number of remote programs does not grow with the number of jobs."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ PROGRAMS = ("awk", "cat", "find", "ln", "mkdir", "mv", "printf", "stat", "tail",
 
 
 class Counted(Prefixed):
-    """The transport local, with a sh of its own, that counts the programs that a verb's commands run, and no job's."""
+    """The transport local with a shell of its own. It counts the programs that a verb runs, without those of jobs."""
 
     def __init__(self, place: Path, shell: str = "dash") -> None:
         self._path = {"PATH": f"{place}:{os.environ['PATH']}"}
@@ -35,7 +35,7 @@ class Counted(Prefixed):
             (place / name).chmod(0o755)
 
     async def runs(self, verb: Awaitable[T]) -> tuple[T, int]:
-        """Return an answer, and how many programs were run for it."""
+        """Return an answer, and the number of programs that were run for it."""
         self._log.write_text("")
         self._prefix = variables({**self._path, "COUNTED": str(self._log)})
         answer = await verb
@@ -43,8 +43,8 @@ class Counted(Prefixed):
         return answer, len(self._log.read_text().splitlines())
 
 
-def copied(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
-    """Make more submissions like that one, and return their handles."""
+def copy_submission(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
+    """Copy a submission many times, and return the handles."""
     submission_id, _, index = handle.job.partition(".")
     submission_ids = [make_submission_id() for _ in range(many)]
     for new in submission_ids:
@@ -55,8 +55,8 @@ def copied(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
 
 
 @pytest.mark.asyncio
-async def test_many_submissions_take_as_many_programs_as_a_few(tmp_path: Path) -> None:
-    """Status, counts and purge; fetch takes four more for every thirty or so: a listing tests each file against all that is asked."""
+async def test_many_submissions_take_no_more_programs(tmp_path: Path) -> None:
+    """Status, counts and purge run as many programs for 45 submissions as for 5, and fetch at most four more."""
     transport, root = Counted(tmp_path / "programs"), tmp_path / "root"
     async with BatchBackend(transport, DirectScheduler(1, 0), root=str(root)) as backend:
         outputs = {"members": [{"pattern": "*.txt"}]}
@@ -69,7 +69,7 @@ async def test_many_submissions_take_as_many_programs_as_a_few(tmp_path: Path) -
                 await asyncio.sleep(0.02)
         used: dict[int, list[int]] = {}
         for many in (5, 45):
-            handles = copied(root, handle, many)
+            handles = copy_submission(root, handle, many)
             told, for_status = await transport.runs(backend.status(handles))
             _, for_counts = await transport.runs(backend.counts())
             fetched, for_fetch = await transport.runs(backend.fetch_output(handles, tmp_path / "dest"))
@@ -87,8 +87,8 @@ async def test_many_submissions_take_as_many_programs_as_a_few(tmp_path: Path) -
     "shell", ["dash", *(pytest.param(name, marks=[*marks(name), pytest.mark.slow]) for name in ("mksh", "posh"))]
 )
 @pytest.mark.asyncio
-async def test_many_copies_that_wait_take_as_many_programs_as_a_few(tmp_path: Path, shell: str) -> None:
-    """Of mksh's and posh's printf, a program, too: a thousand copies took a quarter of a minute."""
+async def test_many_queued_copies_take_no_more_programs(tmp_path: Path, shell: str) -> None:
+    """A status of 60 queued copies runs as many programs as one of 2, also in shells whose printf is a program."""
     transport = Counted(tmp_path / "programs", shell)
     async with BatchBackend(transport, DirectScheduler(1, 0), root=str(tmp_path / "root")) as backend:
         used: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Killing and purging over local and direct: what ends, what goes, and what stays."""
+"""Jobs are killed and purged over local and direct."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import SECONDS, Site, finish, seen, sh, until, written
+from tests.batch.sites import SECONDS, Site, finish, read_file, sh, until, wait_for_state
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import (
@@ -15,20 +15,20 @@ from intercede.contract.job import (
 
 
 @pytest.mark.asyncio
-async def test_killing_ends_a_running_job_and_its_children_and_no_other(
+async def test_a_kill_ends_one_job_with_its_children(
     site: Site, backend: BatchBackend, working_in: Callable[[Path], list[str]]
 ) -> None:
-    """What ignores TERM has its grace; the other copies live on; a second kill is fine."""
+    """A kill ends a job that ignores SIGTERM, with its children, and leaves other copies. A second kill is ok."""
     script = 'trap "" TERM; echo $$ >pid; sh -c "echo \\$\\$ >child; sleep 60; sleep 60" & wait; wait; sleep 60'
     handles = (await backend.submit(sh(script), 2)).handles
     for handle in handles.values():
-        await seen(backend, handle, JobState.RUNNING)
-        await until(partial(written, site.directory(handle) / "work" / "child"), bool)
+        await wait_for_state(backend, handle, JobState.RUNNING)
+        await until(partial(read_file, site.directory(handle) / "work" / "child"), bool)
     for _ in range(2):
         assert (await backend.kill([handles[0]]))[handles[0]].ok
     status = (await finish(backend, [handles[0]]))[handles[0]]
     assert (status.state, status.reason) == (JobState.KILLED, "killed_by_user")
-    child = (await written(site.directory(handles[0]) / "work" / "child")).strip()
+    child = (await read_file(site.directory(handles[0]) / "work" / "child")).strip()
     assert child not in working_in(site.root)
     assert (await backend.status([handles[1]]))[handles[1]].state is JobState.RUNNING
     await backend.kill([handles[1]])
@@ -39,7 +39,7 @@ async def test_killing_ends_a_running_job_and_its_children_and_no_other(
 async def test_a_job_killed_right_after_submit_never_reaches_its_end(
     site: Site, working_in: Callable[[Path], list[str]]
 ) -> None:
-    """Whether it waited, was about to start, or ran: no copy writes its last line, and all are KILLED."""
+    """A job that is killed right after submit is KILLED and never reaches its last line, queued or running."""
     marks, go = site.root.parent / "marks", site.root.parent / "go"
     marks.mkdir()
     spec = sh(f"until [ -e '{go}' ]; do sleep 0.05; done; touch '{marks}'/$$")
@@ -57,8 +57,8 @@ async def test_a_job_killed_right_after_submit_never_reaches_its_end(
 
 
 @pytest.mark.asyncio
-async def test_purging_leaves_nothing_of_a_job_and_the_last_takes_the_rest(site: Site, backend: BatchBackend) -> None:
-    """Other copies stay; purged ones are unknown, not fetchable, not found; read-only directories are no hindrance."""
+async def test_purging_removes_a_job_and_the_last_its_submission(site: Site, backend: BatchBackend) -> None:
+    """A purged job is unknown, not found and not fetched, and the last one removes the submission."""
     spec = sh("mkdir -p a/b; touch a/b/c; chmod 500 a/b a", tag="t")
     handles = (await backend.submit(spec, 3)).handles
     await finish(backend, handles.values())

@@ -1,4 +1,4 @@
-"""A backend that is left while a verb waits."""
+"""Leaving a backend ends the verbs that wait."""
 
 import asyncio
 from collections.abc import AsyncIterable, Sequence
@@ -15,8 +15,8 @@ from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports.local import LocalTransport
 
 
-class Slow(LocalTransport):
-    """Its commands do not end after the first, nor at once when they are cancelled."""
+class Hanging(LocalTransport):
+    """A transport whose commands hang after the first, even for a while when they are cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,14 +25,14 @@ class Slow(LocalTransport):
         self.left = False
 
     async def __aexit__(self, *exc: object) -> None:
-        """Leave."""
+        """Leave, and note it."""
         await super().__aexit__(*exc)
         self.left = True
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run the first."""
+        """Run the first command, and hang in others."""
         self.commands += 1
         if self.commands == 1:
             return await super().run(argv, stdin=stdin, stdout=stdout)
@@ -45,9 +45,12 @@ class Slow(LocalTransport):
 
 
 @pytest.mark.asyncio
-async def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_is_left_anyway(root: Path) -> None:
-    """Also where leaving is cancelled while it waits for the command's end."""
-    transport = Slow()
+async def test_leaving_ends_a_waiting_status(root: Path) -> None:
+    """A status that waits raises NotOpenError when the backend is left.
+
+    The transport is left even if leaving is cancelled.
+    """
+    transport = Hanging()
     backend: BatchBackend = await make_client(root, transport=transport).__aenter__()
     (handle,) = [JobHandle(resource=(root / "resource-id").read_text().strip(), job="a" * 13 + ".0")]
     asking = asyncio.create_task(backend.status([handle]))

@@ -1,4 +1,4 @@
-"""File systems with fewer hard links than others: what is told stays told, or the backend says so when it is entered."""
+"""Final states are kept on file systems with limited hard links, or the root is refused."""
 
 import os
 from collections.abc import AsyncIterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
 COPIES = 5
-#: BeeGFS and AFS: EXDEV (toil #2232, conda #805).
+#: An ln that fails with EXDEV between directories, as on BeeGFS and AFS (toil #2232, conda #805).
 ACROSS = """\
 #!/bin/sh
 echo ln >>"$LINKS"
@@ -26,7 +26,7 @@ if [ -d "$last" ] || [ "$(dirname "$1")" != "$(dirname "$last")" ]; then
 fi
 exec /bin/ln "$@"
 """
-#: FAT, and some that are mounted from elsewhere: EPERM.
+#: An ln that fails with EPERM, as on FAT and some network file systems.
 NONE = """\
 #!/bin/sh
 echo "ln: failed to create hard link: Operation not permitted" >&2
@@ -35,28 +35,28 @@ exit 1
 
 
 class Cancelled(DirectScheduler):
-    """Queues nothing, calls all of it cancelled, and forgets it."""
+    """A scheduler that queues nothing, calls all copies cancelled, and can forget them."""
 
     def __init__(self) -> None:
         super().__init__(1)
         self.knows = True
 
     def submit_script(self, batch: Batch) -> str:
-        """Queue nothing."""
+        """Return a fragment that queues nothing."""
         return "echo started"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Make ids up."""
+        """Return made-up ids."""
         return Queued(ids={index: f"{batch.submission_id}.{index}" for index in range(batch.copies)})
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Tell of all or of none."""
+        """Return KILLED for all jobs, or nothing."""
         return dict.fromkeys(ids, JobStatus(state=JobState.KILLED)) if self.knows else {}
 
 
 @pytest.fixture
 def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a directory that is the first in PATH, beside a list of the calls of ln that were noted."""
+    """Return a directory that is first in PATH. Calls of ln may be recorded in a file beside it."""
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
@@ -64,19 +64,19 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def put(links: Path, script: str) -> None:
-    """Have this ln from now on."""
+def install_ln(links: Path, script: str) -> None:
+    """Install a script as ln."""
     (links / "ln").write_text(script)
     (links / "ln").chmod(0o700)
 
 
-def opened(tmp_path: Path, scheduler: DirectScheduler) -> BatchBackend:
-    """Return a backend, not entered."""
+def make_backend(tmp_path: Path, scheduler: DirectScheduler) -> BatchBackend:
+    """Return a backend that is not entered."""
     return BatchBackend(LocalTransport(), scheduler, root=str(tmp_path / "root"), min_poll_interval=0)
 
 
-async def told_twice(backend: BatchBackend, scheduler: Cancelled) -> list[list[JobStatus]]:
-    """Return what is told of cancelled copies while their scheduler knows them, and after it forgot them."""
+async def get_statuses_twice(backend: BatchBackend, scheduler: Cancelled) -> list[list[JobStatus]]:
+    """Return the statuses of cancelled copies while their scheduler knows them, and after it forgot them."""
     handles = (await backend.submit(SubmissionSpec(executable="true"), COPIES)).handles.values()
     told: list[list[JobStatus]] = []
     for knows in (True, False):
@@ -86,12 +86,12 @@ async def told_twice(backend: BatchBackend, scheduler: Cancelled) -> list[list[J
 
 
 @pytest.mark.asyncio
-async def test_verdicts_stay_where_no_link_leads_to_another_directory(tmp_path: Path, links: Path) -> None:
-    """KILLED stays KILLED, for a process a verdict and no more, and nothing lies about."""
-    put(links, ACROSS)
+async def test_final_states_stay_without_links_across_directories(tmp_path: Path, links: Path) -> None:
+    """Final states stay if hard links do not work across directories, with one process for each job."""
+    install_ln(links, ACROSS)
     scheduler = Cancelled()
-    async with opened(tmp_path, scheduler) as backend:
-        first, second = await told_twice(backend, scheduler)
+    async with make_backend(tmp_path, scheduler) as backend:
+        first, second = await get_statuses_twice(backend, scheduler)
 
     assert {status.state for status in first} == {JobState.KILLED}
     assert second == first
@@ -102,12 +102,12 @@ async def test_verdicts_stay_where_no_link_leads_to_another_directory(tmp_path: 
 
 
 @pytest.mark.asyncio
-async def test_verdicts_are_links_of_one_process_where_they_can_be(tmp_path: Path, links: Path) -> None:
-    """However many copies there are."""
-    put(links, '#!/bin/sh\necho ln >>"$LINKS"\nexec /bin/ln "$@"\n')
+async def test_final_states_are_linked_by_one_process(tmp_path: Path, links: Path) -> None:
+    """All final states are linked by one process if hard links work."""
+    install_ln(links, '#!/bin/sh\necho ln >>"$LINKS"\nexec /bin/ln "$@"\n')
     scheduler = Cancelled()
-    async with opened(tmp_path, scheduler) as backend:
-        first, second = await told_twice(backend, scheduler)
+    async with make_backend(tmp_path, scheduler) as backend:
+        first, second = await get_statuses_twice(backend, scheduler)
 
     assert second == first
     entering, submitting, all_at_once = 2, 1, 1
@@ -115,12 +115,12 @@ async def test_verdicts_are_links_of_one_process_where_they_can_be(tmp_path: Pat
 
 
 @pytest.mark.asyncio
-async def test_a_verdict_that_cannot_be_written_says_so(tmp_path: Path, links: Path) -> None:
-    """It is told, and that nothing keeps it; what links there were when it was entered is no matter."""
+async def test_a_final_state_without_a_link_says_so(tmp_path: Path, links: Path) -> None:
+    """A final state that cannot be linked is reported, and its evidence says that it is not kept."""
     scheduler = Cancelled()
-    async with opened(tmp_path, scheduler) as backend:
+    async with make_backend(tmp_path, scheduler) as backend:
         handle = (await backend.submit(SubmissionSpec(executable="true"))).handles[0]
-        put(links, NONE)
+        install_ln(links, NONE)
         status = (await backend.status([handle]))[handle]
 
     assert status.state is JobState.KILLED
@@ -129,43 +129,43 @@ async def test_a_verdict_that_cannot_be_written_says_so(tmp_path: Path, links: P
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("used", [False, True], ids=["a new root", "one that was used"])
-async def test_a_root_without_links_is_refused(tmp_path: Path, links: Path, used: bool) -> None:
-    """When it is entered, with what to do, and nothing is left there."""
+async def test_a_root_without_hard_links_is_refused(tmp_path: Path, links: Path, used: bool) -> None:
+    """Entering a root without hard links is a ConfigError that says what to do, and leaves no file."""
     if used:
-        async with opened(tmp_path, Cancelled()):
+        async with make_backend(tmp_path, Cancelled()):
             pass
-    put(links, NONE)
+    install_ln(links, NONE)
 
     with pytest.raises(ConfigError, match=r"without hard links.*set root on another one"):
-        await opened(tmp_path, Cancelled()).__aenter__()
+        await make_backend(tmp_path, Cancelled()).__aenter__()
     names = {path.name for path in (tmp_path / "root").iterdir()}
     assert names == ({".trash", "resource-id"} if used else {".trash"})
 
 
 class Lost(LocalTransport):
-    """Its commands begin, or are lost on the way."""
+    """A transport whose commands run, or are lost."""
 
     is_lost = False
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it, or lose it."""
+        """Run a command, or raise that it was lost."""
         if self.is_lost:
             raise TransportError("lost")
         return await super().run(argv, stdin=stdin, stdout=stdout)
 
 
 @pytest.mark.asyncio
-async def test_what_cannot_be_kept_from_starting_is_not_called_absent(tmp_path: Path, links: Path) -> None:
-    """Whoever is told that nothing is there submits again, and the first might start after all."""
+async def test_a_find_that_cannot_stop_a_submission_is_an_error(tmp_path: Path, links: Path) -> None:
+    """A find is a ResourceError if it cannot keep a lost submission from starting."""
     transport = Lost()
     async with BatchBackend(transport, Cancelled(), root=str(tmp_path / "root")) as backend:
         transport.is_lost = True
         with pytest.raises(TransportError, match="lost"):
             await backend.submit(SubmissionSpec(executable="true", tag="t"))
         transport.is_lost = False
-        put(links, NONE)
+        install_ln(links, NONE)
         with pytest.raises(ResourceError, match="cannot be kept from starting"):
             await backend.find("t")
         (links / "ln").unlink()

@@ -1,4 +1,4 @@
-"""Clients in other pid namespaces, as containers have them."""
+"""Clients in different pid namespaces, as in containers, share a root."""
 
 import asyncio
 from pathlib import Path
@@ -19,8 +19,8 @@ QUEUER = (
 
 @pytest.mark.needs("unshare")
 @pytest.mark.asyncio
-async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, backend: BatchBackend) -> None:
-    """Gbrain #2840: containers share a home, a host name and a boot id, and a process has other numbers in each."""
+async def test_a_find_waits_for_a_submit_in_another_pid_namespace(root: Path, backend: BatchBackend) -> None:
+    """A find waits for a submit in a container that shares home, host name and boot id. See gbrain #2840."""
     handle = (await backend.submit(sh("true", tag="t"))).handles[0]
     await finish(backend, [handle])
     place = get_submission(root, handle)
@@ -50,8 +50,8 @@ async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, 
 @pytest.mark.needs("unshare")
 @pytest.mark.asyncio
 @pytest.mark.parametrize("verb", ["status", "kill", "purge", "counts", "fetch_output"])
-async def test_from_another_pid_namespace_a_job_is_elsewhere(root: Path, backend: BatchBackend, verb: str) -> None:
-    """No verb takes a job that runs for lost, kills it in words only, or removes it; it is told where to ask."""
+async def test_a_job_of_another_pid_namespace_is_left_alone(root: Path, backend: BatchBackend, verb: str) -> None:
+    """A job in another pid namespace is neither lost, killed nor purged, and the answer says where it runs."""
     tmp = root.parent
     handle = (await backend.submit(sh(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
     await until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)

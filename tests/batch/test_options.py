@@ -1,4 +1,4 @@
-"""What BatchBackend refuses to be made of."""
+"""BatchBackend refuses invalid options and parts."""
 
 import math
 
@@ -13,41 +13,41 @@ NUMBERS = ["max_bytes", "max_files", "max_seconds", "min_poll_interval", "comman
 
 
 class Narrow(LocalTransport):
-    """Has an opinion of how many commands may be out."""
+    """A transport with a hint of how many commands may run at once."""
 
     def __init__(self, hint: object) -> None:
         super().__init__()
         self._hint = hint
 
     def commands_in_flight(self) -> object:
-        """Say it."""
+        """Return the hint."""
         return self._hint
 
 
 class Patient(DirectScheduler):
-    """Has an opinion of how often to look."""
+    """A scheduler with a hint of the minimum poll interval."""
 
     def __init__(self, hint: float) -> None:
         super().__init__()
         self._hint = hint
 
     def min_poll_interval(self) -> float:
-        """Say it."""
+        """Return the hint."""
         return self._hint
 
 
 class Staging(DirectScheduler):
-    """Carries files itself."""
+    """A scheduler that stages files itself."""
 
     def stages_own_files(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 
 @pytest.mark.parametrize("value", [-1, math.inf, math.nan, True, "3", 2**60])
 @pytest.mark.parametrize("field", NUMBERS)
-def test_numbers_without_sense_are_refused(field: str, value: object) -> None:
-    """With the option's name; nothing that only breaks later, in a shell or an event loop, is taken."""
+def test_invalid_numbers_are_refused(field: str, value: object) -> None:
+    """An invalid number in an option is a ConfigError that names the option."""
     options: dict[str, object] = {field: value}
     with pytest.raises(ConfigError) as caught:
         BatchBackend(LocalTransport(), DirectScheduler(), **options)  # type: ignore[arg-type]  # what a file may say
@@ -55,8 +55,8 @@ def test_numbers_without_sense_are_refused(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("hint", [0, -1, True, 1.5, math.inf, None])
-def test_a_transports_hint_without_sense_is_refused(hint: object) -> None:
-    """0 would let no command out, ever; what is given counts instead of a hint."""
+def test_an_invalid_hint_of_a_transport_is_refused(hint: object) -> None:
+    """An invalid hint of a transport is a PluginContractError, unless the option is given."""
     with pytest.raises(PluginContractError) as caught:
         BatchBackend(Narrow(hint), DirectScheduler())
     assert "commands_in_flight" in caught.value.violations[0]
@@ -64,7 +64,7 @@ def test_a_transports_hint_without_sense_is_refused(hint: object) -> None:
 
 
 def test_a_hint_that_is_no_method_is_refused() -> None:
-    """With the words of what it should be, and whose it is."""
+    """A hint that is a number instead of a method is a PluginContractError that names the class."""
 
     class Numbered(LocalTransport):
         """Has a number where a method should be."""
@@ -77,15 +77,15 @@ def test_a_hint_that_is_no_method_is_refused() -> None:
 
 
 @pytest.mark.parametrize("hint", [-0.1, math.inf, math.nan])
-def test_a_schedulers_hint_without_sense_is_refused(hint: float) -> None:
-    """An infinite minimum interval is refused: status would only ever look once."""
+def test_an_invalid_hint_of_a_scheduler_is_refused(hint: float) -> None:
+    """A minimum poll interval that is negative or infinite is a PluginContractError."""
     with pytest.raises(PluginContractError) as caught:
         BatchBackend(LocalTransport(), Patient(hint))
     assert "min_poll_interval" in caught.value.violations[0]
 
 
 def test_a_scheduler_that_stages_files_itself_is_refused() -> None:
-    """Nobody tells it what to carry, so its jobs could not run."""
+    """A scheduler that stages files itself is a ConfigError that names it."""
     with pytest.raises(ConfigError, match="Staging") as caught:
         BatchBackend(LocalTransport(), Staging())
     assert caught.value.field == "scheduler"

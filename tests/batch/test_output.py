@@ -1,4 +1,4 @@
-"""Fetching output over local and direct: what comes back, what does not, and limits."""
+"""Output is fetched over local and direct within its limits."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import Counting, Site, finish, patterns, sh, until
+from tests.batch.sites import Counting, Site, finish, make_outputs, sh, until
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import (
@@ -19,12 +19,12 @@ from intercede.schedulers.direct import DirectScheduler
 
 
 @pytest.mark.asyncio
-async def test_only_what_was_asked_comes_back(site: Site, backend: BatchBackend) -> None:
-    """Named members, globs, directories; what matched nothing is missing; stdout and stderr under names of their own."""
+async def test_only_wanted_files_are_fetched(site: Site, backend: BatchBackend) -> None:
+    """Files that patterns and names match are fetched, unmatched patterns are missing, and stdout has its own name."""
     script = (
         "mkdir -p logs/deep .dot; echo 1 >a.txt; echo 2 >b.log; echo 3 >logs/deep/c; echo 4 >.dot/d; : >empty; echo out"
     )
-    spec = sh(script, outputs=patterns("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err")
+    spec = sh(script, outputs=make_outputs("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err")
     handle = (await backend.submit(spec)).handles[0]
     await finish(backend, [handle])
     for _ in range(2):
@@ -41,8 +41,10 @@ HOSTILE = ["a b", "new\nline", "-rf", "--", "é", "\udcff", "back\\slash", "'", 
 
 
 @pytest.mark.asyncio
-async def test_hostile_names_come_through_and_links_do_not(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
-    """Files under any name, in a directory of any name; links, fifos and what they lead to stay there."""
+async def test_files_with_hostile_names_are_fetched_without_links(
+    site: Site, backend: BatchBackend, tmp_path: Path
+) -> None:
+    """Files with any name are fetched, and links, FIFOs and their targets are not."""
     (tmp_path / "outside").write_text("outside")
     (tmp_path / "make.py").write_text(
         "import os\n"
@@ -50,10 +52,11 @@ async def test_hostile_names_come_through_and_links_do_not(site: Site, backend: 
         "    name = os.fsencode(name)\n"
         "    open(name + b'.f', 'w').write('x')\n"
         "    os.mkdir(b'd' + name); open(b'd' + name + b'/f', 'w').close()\n"
-        f"os.symlink({str(tmp_path / 'outside')!r}, 'link'); os.symlink({str(tmp_path)!r}, 'dirlink'); os.mkfifo('fifo')\n"
+        f"os.symlink({str(tmp_path / 'outside')!r}, 'link')\n"
+        f"os.symlink({str(tmp_path)!r}, 'dirlink'); os.mkfifo('fifo')\n"
         "os.link('a b.f', 'hard')\n"
     )
-    spec = sh(f"{sys.executable} {tmp_path / 'make.py'}", outputs=patterns(include_unlisted=True))
+    spec = sh(f"{sys.executable} {tmp_path / 'make.py'}", outputs=make_outputs(include_unlisted=True))
     handle = (await backend.submit(spec)).handles[0]
     assert (await finish(backend, [handle]))[handle].state is JobState.DONE
     output = (await backend.fetch_output([handle], site.dest))[handle]
@@ -67,9 +70,11 @@ async def test_hostile_names_come_through_and_links_do_not(site: Site, backend: 
 
 
 @pytest.mark.asyncio
-async def test_a_job_over_the_limits_is_told_and_the_others_arrive(site: Site) -> None:
-    """What fits is sent, stdout and stderr first; the rest is left out over there, job by job."""
-    spec = sh('n=1; [ "$MANY" = no ] || n=9; for i in $(seq $n); do printf 12345 >f$i; done', outputs=patterns("f*"))
+async def test_a_job_over_the_limits_is_not_ok(site: Site) -> None:
+    """A job over the limits is not ok, stdout and fitting files arrive, and the other jobs are ok."""
+    spec = sh(
+        'n=1; [ "$MANY" = no ] || n=9; for i in $(seq $n); do printf 12345 >f$i; done', outputs=make_outputs("f*")
+    )
     copies = [CopyVars(environment={"MANY": many}) for many in ("no", "yes")]
     for files, size in ((5, 1000), (1000, 16)):
         limited = BatchBackend(Counting(), DirectScheduler(2), root=str(site.root), max_files=files, max_bytes=size)
@@ -88,9 +93,9 @@ async def test_a_job_over_the_limits_is_told_and_the_others_arrive(site: Site) -
 
 
 @pytest.mark.asyncio
-async def test_an_unfinished_job_is_not_ok_and_comes_whole_later(site: Site, backend: BatchBackend) -> None:
-    """Fetching early loses nothing; diagnostics shows the output so far."""
-    spec = sh("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=patterns("go"))
+async def test_an_unfinished_job_is_fetched_whole_later(site: Site, backend: BatchBackend) -> None:
+    """Output of a running job is not ok, and is fetched whole after its end. Diagnostics show the output so far."""
+    spec = sh("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=make_outputs("go"))
     handle = (await backend.submit(spec)).handles[0]
     shown = await until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
     assert shown[handle].text == "early\n"
@@ -106,8 +111,8 @@ async def test_an_unfinished_job_is_not_ok_and_comes_whole_later(site: Site, bac
 
 
 @pytest.mark.asyncio
-async def test_packing_that_takes_too_long_is_told(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
-    """The far side stops it; the job says so, and comes whole where there is time."""
+async def test_packing_that_takes_too_long_is_stopped(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
+    """A job whose packing takes longer than max_seconds is not ok, and is fetched later with more time."""
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "tar").write_text('#!/bin/sh\ncase "$*" in *-cf*) sleep 30 ;; esac\nexec /usr/bin/env -u PATH tar "$@"\n')
@@ -127,10 +132,8 @@ async def test_packing_that_takes_too_long_is_told(site: Site, backend: BatchBac
 
 
 @pytest.mark.asyncio
-async def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(
-    site: Site, backend: BatchBackend
-) -> None:
-    """What outlives the payload and goes on writing cannot pass off a file of zeros as its output."""
+async def test_a_file_that_changes_during_packing_is_not_ok(site: Site, backend: BatchBackend) -> None:
+    """A file that a surviving process writes during the packing arrives with its real bytes, or is not ok."""
     writer = "(while [ -e go ]; do head -c 3000000 /dev/zero | tr '\\0' x >f; : >f; done) >/dev/null 2>&1 & sleep 0.2"
     spec = sh(f": >go; {writer}", outputs=OutputSpec(members=(OutputMember(pattern="f"),)))
     handle = (await backend.submit(spec)).handles[0]
@@ -144,8 +147,8 @@ async def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(
 
 
 @pytest.mark.asyncio
-async def test_output_is_fetched_into_a_directory_that_is_text(site: Site) -> None:
-    """``fetch_output(handles, "out")`` is what one writes first."""
+async def test_the_destination_may_be_text(site: Site) -> None:
+    """The destination of fetch_output may be a text instead of a path."""
     async with site.backend() as backend:
         handles = (await backend.submit(sh("echo here"))).handles.values()
         await finish(backend, handles)

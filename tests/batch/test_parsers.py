@@ -1,4 +1,4 @@
-"""Parsers of schedulers that break: the error says whose fault it is, and the job is found."""
+"""A parser of a scheduler that raises is named in the error, and its job is found."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,29 +20,29 @@ from intercede.schedulers.direct import DirectScheduler
 
 
 class Colons(DirectScheduler):
-    """Its ids hold a colon, which no id may."""
+    """A scheduler whose ids hold a colon, which is invalid."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Name each job by host and number."""
+        """Return ids of host and number."""
         return Queued(
             ids={index: f"host:{native}" for index, native in super().parse_submit(batch, result).ids.items()}
         )
 
 
 class Unchecked(Colons):
-    """The same, and says that it was looked at."""
+    """A scheduler with such ids that skips pydantic's check."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Skip what pydantic would have said."""
+        """Return such ids unchecked."""
         ids = DirectScheduler.parse_submit(self, batch, result).ids
         return Queued.model_construct(ids={index: f"host:{native}" for index, native in ids.items()}, refused={})
 
 
 class Stumbling(DirectScheduler):
-    """Takes every answer for one with a word more."""
+    """A scheduler that expects one more word in each answer."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Read a third word, which is not there."""
+        """Read a word that does not exist."""
         return Queued(ids={0: result.stdout.decode().split()[99]})
 
 
@@ -55,10 +55,10 @@ class Stumbling(DirectScheduler):
         (Stumbling, ["raised IndexError: list index out of range, for the answer '"]),
     ],
 )
-async def test_a_parser_that_breaks_is_told_as_the_plugin_s_fault_and_its_job_is_found(
+async def test_a_failed_submit_parser_is_the_plugins_fault(
     site: Site, scheduler: type[DirectScheduler], said: list[str]
 ) -> None:
-    """The job runs: the error is typed, names the plugin and the submission, and once it is mended the job has a handle."""
+    """A parse_submit that fails is a SchedulerError that names the plugin, and a mended plugin finds the job."""
     spec = SubmissionSpec(executable="true", tag="broken")
     broken = BatchBackend(Counting(), scheduler(4, 1), root=str(site.root))
     async with broken:
@@ -74,16 +74,16 @@ async def test_a_parser_that_breaks_is_told_as_the_plugin_s_fault_and_its_job_is
 
 
 class Mute(DirectScheduler):
-    """Its parser of listings returns nothing."""
+    """A scheduler whose parse_status returns nothing."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Forget the return."""
+        """Return nothing."""
         return None  # type: ignore[return-value]  # the mistake
 
 
 @pytest.mark.asyncio
-async def test_a_listing_that_cannot_be_read_is_told_as_the_plugin_s_fault(site: Site) -> None:
-    """The caller of `status` sees which parser it was, and no TypeError."""
+async def test_a_failed_status_parser_is_the_plugins_fault(site: Site) -> None:
+    """A parse_status that fails is a SchedulerError that names it."""
     async with BatchBackend(Counting(), Mute(4, 1), root=str(site.root)) as backend:
         submission = await backend.submit(SubmissionSpec(executable="sleep", arguments=("1",)))
         with pytest.raises(SchedulerError, match="its parse_status raised TypeError"):

@@ -1,4 +1,4 @@
-"""Purges that meet each other, or a remote machine that fails."""
+"""A purge removes jobs despite other purges and a failing remote machine."""
 
 import asyncio
 from pathlib import Path
@@ -11,8 +11,8 @@ from intercede.contract.job import JobState
 
 
 @pytest.mark.asyncio
-async def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
-    """Whoever moved it: what is there no more was purged."""
+async def test_two_purges_at_once_both_succeed(root: Path) -> None:
+    """Two purges of the same jobs at once both report each job as purged."""
     async with make_client(root) as backend, make_client(root) as other:
         handles = await make_jobs(root, backend, 900, exit="code 0 1 host 1 1\n")
         for told in await asyncio.gather(backend.purge(handles), other.purge(handles)):
@@ -21,10 +21,10 @@ async def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> 
 
 
 @pytest.mark.asyncio
-async def test_a_purge_that_could_not_remove_says_so(
+async def test_a_failed_purge_says_why(
     root: Path, backend: BatchBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what the far side said; nothing of it is gone, and later it is purged."""
+    """A purge that cannot move a job reports the remote error, and the job can be purged later."""
     mv = tmp_path / "bin" / "mv"
     mv.parent.mkdir()
     mv.write_text("#!/bin/sh\necho mv: not today >&2\nexit 1\n")
@@ -40,8 +40,8 @@ async def test_a_purge_that_could_not_remove_says_so(
 
 
 @pytest.mark.asyncio
-async def test_a_purge_needs_no_room(root: Path, backend: BatchBackend) -> None:
-    """Where nothing can be made any more, as on a full disk, what is purged is removed in its place."""
+async def test_a_purge_works_on_a_full_disk(root: Path, backend: BatchBackend) -> None:
+    """A job is removed in its place if the directory for purged jobs cannot be used, as on a full disk."""
     (handle,) = await make_jobs(root, backend, 1, exit="code 0 1 host 1 1\n")
     (root / ".trash").rmdir()
     (root / ".trash").touch()

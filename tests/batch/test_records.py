@@ -1,4 +1,4 @@
-"""What is written of a copy, and the table of statuses, row by row."""
+"""A record and the scheduler's answer decide the status of a copy."""
 
 import subprocess
 from pathlib import Path
@@ -94,7 +94,7 @@ ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]
 def test_each_row_of_the_table(
     ended: str, words: tuple[str, ...], killed: tuple[bool, ...], expected: tuple[str, str | None]
 ) -> None:
-    """Exit record, the scheduler's word and whether we killed it decide, as the table says."""
+    """The record, the scheduler's answer and a kill by the user decide state and reason, as the table says."""
     for word in words:
         for by_us in killed:
             record = Record(JOB, killed=by_us, native="1", exit=ENDED[ended].exit)
@@ -103,16 +103,16 @@ def test_each_row_of_the_table(
             assert status.evidence
 
 
-def test_a_requeued_job_that_we_asked_to_end_is_killed_by_us() -> None:
-    """The signal of its first attempt came before we asked; that the scheduler cancelled it then, after."""
+def test_a_requeued_job_that_the_user_killed_is_killed_by_user() -> None:
+    """A requeued job that is cancelled after the user's kill is killed by the user, despite an earlier signal."""
     record = Record(JOB, asked=True, native="1", exit=Exit("signal", 9))
 
     assert decide_status(record, SAID["cancelled by whomever"]).reason == "killed_by_user"
     assert decide_status(record, None).reason == "signal"
 
 
-def test_the_code_or_signal_is_told() -> None:
-    """Never both."""
+def test_a_status_has_an_exit_code_or_a_signal() -> None:
+    """A status has an exit code or a signal, and never both."""
     assert decide_status(ENDED["code 3"], None).exit_code == 3
     assert decide_status(ENDED["signal 9"], None).signal == 9
     assert decide_status(ENDED["signal 9"], SAID["timeout"]).signal == 9
@@ -124,14 +124,14 @@ def test_the_code_or_signal_is_told() -> None:
 
 @given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
 def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
-    """DONE needs a code 0, or the scheduler's own word for it; after a signal it needs both."""
+    """DONE needs the exit code 0, or the scheduler's answer DONE. After a caught signal it needs both."""
     status = decide_status(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
     by_itself = ended == "caught 0" and word == "done" and not killed
     assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done") or by_itself)
 
 
-def test_what_was_written_down_stays() -> None:
-    """A final verdict is the only evidence from then on; what is gone is purged."""
+def test_a_written_final_state_stays() -> None:
+    """A final state that was written down is the status from then on, and a copy that is gone is purged."""
     final = JobStatus(state=JobState.FAILED, reason="node_failure")
     assert decide_status(Record(JOB, killed=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
     assert decide_status(Record(JOB, gone=True), None).reason == "purged"
@@ -150,14 +150,14 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_lines_are_read(line: str) -> None:
-    """Each kind of record; what cannot be a verdict is none."""
+def test_records_are_parsed(line: str) -> None:
+    """Each kind of record is parsed, and one that cannot be valid is none."""
     assert read_record(f"{'a' * 13} 7 - x.1 {line}") == LINES[line]
 
 
 @given(st.text(max_size=60))
-def test_nothing_else_passes_for_a_line(text: str) -> None:
-    """Whatever else arrives is a TransportError, never another exception."""
+def test_other_text_is_no_record(text: str) -> None:
+    """Other text in the place of a record is a TransportError."""
     with pytest.raises(TransportError, match="invalid record"):
         read_record(text)
 
@@ -177,16 +177,16 @@ def test_nothing_else_passes_for_a_line(text: str) -> None:
         "final x",
     ],
 )
-def test_what_cannot_be_a_record_is_none(line: str) -> None:
-    """A payload can write over its own record; what the wrapper cannot have written says nothing, and harms no other."""
+def test_an_invalid_record_is_none(line: str) -> None:
+    """A record that the wrapper cannot have written says nothing, since a payload can overwrite it."""
     record = read_record(f"abcdefghijklm 0 - ? {line}")
 
     assert (record.exit, record.final, record.gone) == (None, None, False)
 
 
 @pytest.mark.parametrize("lacks", ["copies/0", "copies/0/work"])
-def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> None:
-    """The wrapper ends with 126 and writes no record: nobody takes that for the payload's code."""
+def test_a_copy_without_its_directory_does_not_run(tmp_path: Path, lacks: str) -> None:
+    """The wrapper ends with 126 and without a record if the directory of its copy is missing."""
     (tmp_path / "copies").mkdir()
     (tmp_path / "payload").write_text("echo run")
     if "work" in lacks:
@@ -210,15 +210,15 @@ def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> No
     ids=str,
 )
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_record_of_an_attempt_before_is_not_the_end(said: JobStatus, code: int) -> None:
-    """The first attempt saved its state and exited; the second could not be launched: the scheduler's word is about that."""
+def test_a_record_of_an_earlier_attempt_is_not_the_end(said: JobStatus, code: int) -> None:
+    """The scheduler's answer about a failed second attempt counts, and not the record of the first."""
     status = decide_status(ENDED[f"caught {code}"], said)
     assert (status.state, status.reason, status.exit_code) == (said.state, said.reason, said.exit_code)
 
 
 @pytest.mark.parametrize("said", [0, None])
-def test_success_after_a_signal_takes_both_words(said: int | None) -> None:
-    """Slurm's COMPLETED tells 0, others tell no code; beside a record of 3 neither makes a success, nor the 3 a 0."""
+def test_success_after_a_signal_needs_record_and_scheduler(said: int | None) -> None:
+    """A copy that caught a signal is DONE only if its record has code 0 and the scheduler reports DONE."""
     completed = JobStatus(state=JobState.DONE, exit_code=said)
     failed, done = (decide_status(ENDED[f"caught {code}"], completed) for code in (3, 0))
     assert (failed.state, failed.reason, failed.exit_code) == (JobState.FAILED, "exit_code", 3)

@@ -1,4 +1,4 @@
-"""Submissions that a transport or a scheduler refuses."""
+"""A refused submission leaves nothing, and one that may have started is found."""
 
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from intercede.transports.local import LocalTransport
 
 
 class Throttled(LocalTransport):
-    """Does what it is told, and says of an upload that it was one too many."""
+    """A transport that runs each command, and then raises a LimitError for an upload."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command, and raise if it was an upload."""
         result = await super().run(argv, stdin=stdin, stdout=stdout)
         if "tar" in argv[2]:
             raise LimitError("too many connections")
@@ -30,8 +30,8 @@ class Throttled(LocalTransport):
 
 
 @pytest.mark.asyncio
-async def test_a_limit_of_the_transport_removes_nothing_that_may_run(root: Path) -> None:
-    """Only the scheduler's own refusal means that nothing was queued: the job is found, and comes to its end."""
+async def test_a_limit_of_the_transport_leaves_the_job(root: Path) -> None:
+    """A LimitError of the transport does not mean that nothing was queued, so the job is found and ends."""
     async with make_client(root, transport=Throttled()) as backend:
         with pytest.raises(LimitError, match="too many connections"):
             await backend.submit(sh("sleep 0.2", tag="t"))
@@ -40,20 +40,20 @@ async def test_a_limit_of_the_transport_removes_nothing_that_may_run(root: Path)
 
 
 class Full(DirectScheduler):
-    """Takes nothing."""
+    """A scheduler that refuses each submission for a limit."""
 
     def submit_script(self, batch: Batch) -> str:
-        """Say so."""
+        """Return a fragment that queues nothing."""
         return f"echo {batch.submission_id} is one too many"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """All of it was refused."""
+        """Raise that the limit is reached."""
         raise LimitError(result.stdout.decode().replace(batch.submission_id, "this"))
 
 
 @pytest.mark.asyncio
-async def test_what_the_schedulers_limit_refused_leaves_nothing(root: Path) -> None:
-    """Its reason is told, and nothing lies there."""
+async def test_a_limit_of_the_scheduler_leaves_nothing(root: Path) -> None:
+    """A LimitError of the scheduler holds its reason, and no file of the submission is left."""
     async with make_client(root, Full()) as backend:
         with pytest.raises(LimitError, match="this is one too many"):
             await backend.submit(sh("true", tag="t"), 2)
@@ -62,16 +62,16 @@ async def test_what_the_schedulers_limit_refused_leaves_nothing(root: Path) -> N
 
 
 class Refuses(DirectScheduler):
-    """Takes nothing, for certain."""
+    """A scheduler that refuses each submission for certain."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Say so."""
+        """Raise that there is no such queue."""
         raise SchedulerError("there is no such queue", refused=True)
 
 
 @pytest.mark.asyncio
-async def test_what_was_refused_for_certain_leaves_nothing(root: Path) -> None:
-    """Nobody gets a handle to purge it with: its files and secrets go at once, and no find ever tells of it."""
+async def test_a_certain_refusal_leaves_nothing(root: Path) -> None:
+    """A submission that is refused for certain leaves no file, no secret and no tag."""
     async with make_client(root, Refuses(4)) as backend:
         copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
         with pytest.raises(SchedulerError, match="no such queue"):

@@ -1,4 +1,4 @@
-"""Roots of a BatchBackend: whose they must be, and what may lie in them."""
+"""A root must belong to the user alone."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ from intercede.schedulers.direct import DirectScheduler
 
 
 @pytest.mark.asyncio
-async def test_roots_that_are_not_ours_alone_are_refused(tmp_path: Path) -> None:
-    """A link, a file, what others may write, what lies where everybody may write: each with its reason."""
+async def test_a_root_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    """A root that is a link, a file, or can be changed by other users is a ConfigError with the reason."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "file").touch()
@@ -46,7 +46,7 @@ async def test_roots_that_are_not_ours_alone_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.asyncio
 async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
-    """Where the root belongs to somebody else by now, no script runs in it."""
+    """No script runs in a root that belongs to another user by now."""
     if os.getuid() != 0:
         pytest.skip("only root can make what belongs to somebody else")
     async with BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / "root")) as backend:
@@ -62,7 +62,7 @@ async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
-    """Made with mode 700, blanks in its name or not; two instances call the resource the same."""
+    """The default root is made in the home with mode 700, whatever the home's name, and keeps its resource id."""
     home = tmp_path / "a home's"
     home.mkdir()
     for _ in range(2):
@@ -76,8 +76,8 @@ async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site) -> None:
-    """Names that no submission has are passed over, whatever a shell would make of them."""
+async def test_foreign_files_in_the_root_are_ignored(site: Site) -> None:
+    """Foreign files and directories in the root are ignored, whatever their names."""
     async with asyncio.timeout(20):
         async with site.backend() as backend:
             handle = (await backend.submit(sh("true", tag="mine"))).handles[0]
@@ -92,8 +92,8 @@ async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site) -> 
 
 
 @pytest.mark.parametrize("stderr", ["", "2>&-"], ids=["stderr", "no stderr"])
-def test_a_script_ends_where_the_root_is_somebody_elses(tmp_path: Path, stderr: str) -> None:
-    """Also where it cannot say so, as with a stderr that is closed."""
+def test_a_script_exits_in_another_users_root(tmp_path: Path, stderr: str) -> None:
+    """A script exits with 1 in a root of another user, even if stderr is closed."""
     root = tmp_path if os.getuid() == 0 else Path("/")
     if os.getuid() == 0:
         os.chown(tmp_path, 23456, 23456)

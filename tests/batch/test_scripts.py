@@ -1,4 +1,4 @@
-"""Every script that is run on a resource passes shellcheck as it is rendered. As they lie, `make lint` checks them."""
+"""Each script that runs on a resource passes shellcheck as it is rendered."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from intercede.contract.scheduler import Batch, Scheduler
 from intercede.testing.gallery.schedulers.right import PlainQueue
 
 HERE = Path(intercede.batch.__file__).parent
-#: What a part gets from the parts before it, and what names files that only exist over there.
+#: Findings about variables of other parts and about remote files.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(submission_id="a" * 13, copies=3, resources=Resources(wall_time_s=5))
 SCHEDULERS: dict[str, Scheduler] = {**{name: make_scheduler(name) for name in ENTRY_POINTS}, "plainq": PlainQueue()}
@@ -27,16 +27,16 @@ FRAGMENTS = {
 }
 
 
-def shellcheck(text: str, *, ignored: str) -> str:
-    """Return what shellcheck says of a script."""
-    tool = Path(sys.executable).with_name("shellcheck")  # it comes with this environment, which need not be on PATH
+def run_shellcheck(text: str, *, ignored: str) -> str:
+    """Return the findings of shellcheck about a script."""
+    tool = Path(sys.executable).with_name("shellcheck")  # it is installed in this environment, which may not be on PATH
     command = [str(tool), "-s", "sh", "-e", ignored, "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.parametrize("verb", [["settle"], ["kill"], ["purge"], ["find", "counts"], ["diagnostics"], ["fetch"]])
-def test_each_whole_script_is_clean(verb: list[str]) -> None:
-    """Put together as it is sent, every variable is assigned somewhere."""
+def test_each_whole_script_passes_shellcheck(verb: list[str]) -> None:
+    """The whole script of each verb assigns each variable that it uses."""
     parts = ["remote/prelude", "remote/api", "remote/tidy", "records", *verb]
     given = (
         'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 force=\n_ic_patterns=\n_ic_each() { "$1" a 0; }'
@@ -44,19 +44,21 @@ def test_each_whole_script_is_clean(verb: list[str]) -> None:
     text = "\n".join([given, *((HERE / f"{part}.sh").read_text() for part in parts)])
     # Sourced: the payload's file, which the next test checks, sets _ic_stdout and _ic_stderr.
     assert (
-        shellcheck(text, ignored="SC1090,SC1091,SC2034,SC2317,SC2329" + (",SC2154" if "diagnostics" in verb else ""))
+        run_shellcheck(
+            text, ignored="SC1090,SC1091,SC2034,SC2317,SC2329" + (",SC2154" if "diagnostics" in verb else "")
+        )
         == ""
     )
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_the_fragments_of_schedulers_are_clean(name: str) -> None:
-    """As they are rendered."""
-    assert shellcheck(FRAGMENTS[name], ignored="SC1091,SC2016,SC2034,SC2154") == ""  # SC2016: a script in quotes
+def test_fragments_of_schedulers_pass_shellcheck(name: str) -> None:
+    """Each rendered fragment of a scheduler passes shellcheck."""
+    assert run_shellcheck(FRAGMENTS[name], ignored="SC1091,SC2016,SC2034,SC2154") == ""  # SC2016: a script in quotes
 
 
-def rendered(tmp_path: Path) -> list[Member]:
-    """Return the members of a submission with everything in it."""
+def render_members(tmp_path: Path) -> list[Member]:
+    """Return the members of a submission that uses everything."""
     (tmp_path / "in").touch()
     spec = SubmissionSpec(
         executable=tmp_path / "in",
@@ -71,14 +73,14 @@ def rendered(tmp_path: Path) -> list[Member]:
     )
 
 
-def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:
-    """The payload, a copy's variables, its secrets' removal, submit.sh, which is the archive's last member."""
-    members = rendered(tmp_path)
+def test_scripts_of_a_submission_pass_shellcheck(tmp_path: Path) -> None:
+    """Each script of a submission passes shellcheck, and submit.sh is the last member of its archive."""
+    members = render_members(tmp_path)
     assert members[-1].name == "submit.sh"
     scripts = {"payload", "wrapper", "submit.sh", "copies/0/vars", "copies/0/secrets"}
     for member in members:
         if member.name in scripts:
             assert isinstance(member.content, bytes)
-            assert shellcheck(member.content.decode(), ignored=ACROSS + ",SC2016") == "", member.name
+            assert run_shellcheck(member.content.decode(), ignored=ACROSS + ",SC2016") == "", member.name
             scripts.remove(member.name)
     assert scripts == set()

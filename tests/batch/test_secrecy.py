@@ -1,4 +1,4 @@
-"""Secrets are gone with their copies, however these end; an upload that does not come whole leaves nothing."""
+"""Secrets are removed with their copies, and an incomplete upload leaves nothing."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ STUBBORN = "trap '' TERM; : >ready; while :; do sleep 0.1; done"
 
 
 class Halting(LocalTransport):
-    """Does something after each piece of an archive."""
+    """A transport that calls a function after each piece of an archive."""
 
     def __init__(self, then: Callable[[], Awaitable[object]]) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Halting(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command with such an archive."""
 
         async def halting(whole: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
             async for data in whole:
@@ -43,8 +43,10 @@ class Halting(LocalTransport):
         return await super().run(argv, stdin=stdin, stdout=stdout)
 
 
-def opened(root: Path, transport: LocalTransport | None = None, *, slots: int = 1, grace_s: int = 0) -> BatchBackend:
-    """Return a backend, not entered."""
+def make_backend(
+    root: Path, transport: LocalTransport | None = None, *, slots: int = 1, grace_s: int = 0
+) -> BatchBackend:
+    """Return a backend that is not entered."""
     return BatchBackend(transport or LocalTransport(), DirectScheduler(slots, grace_s), root=str(root / "root"))
 
 
@@ -53,86 +55,86 @@ def sh(script: str, **fields: object) -> SubmissionSpec:
     return SubmissionSpec.model_validate({"executable": "sh", "arguments": ("-c", script), **fields})
 
 
-def until(look: Callable[[], bool]) -> None:
-    """Wait for it, for a bounded time."""
+def wait_until(look: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for a limited time."""
     deadline = time.monotonic() + SECONDS
     while not look():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def work(root: Path, handle: JobHandle) -> Path:
-    """Return a copy's working directory."""
+def get_work(root: Path, handle: JobHandle) -> Path:
+    """Return the working directory of a copy."""
     submission_id, _, index = handle.job.partition(".")
     return root / "root" / submission_id / "copies" / index / "work"
 
 
-def copy() -> CopyVars:
-    """Return a copy with a secret, longer than one piece of an archive."""
+def make_copy() -> CopyVars:
+    """Return a copy with a secret that is longer than one piece of an archive."""
     return CopyVars(secrets={"token": SecretBytes(b"hush" * 50000)})
 
 
 @pytest.mark.asyncio
-async def test_what_is_killed_by_force_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
-    """Running or waiting: the killer removes them, without anybody looking again."""
-    handles = (await backend.submit(sh(STUBBORN), [copy(), copy()])).handles
-    until((work(tmp_path, handles[0]) / "ready").exists)
+async def test_a_killed_job_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
+    """A kill removes the secrets of running and queued copies, without a later command."""
+    handles = (await backend.submit(sh(STUBBORN), [make_copy(), make_copy()])).handles
+    wait_until((get_work(tmp_path, handles[0]) / "ready").exists)
     assert all(outcome.ok for outcome in (await backend.kill(list(handles.values()))).values())
-    tokens = [work(tmp_path, handle) / "token" for handle in handles.values()]
-    until(lambda: not any(token.exists() for token in tokens))
+    tokens = [get_work(tmp_path, handle) / "token" for handle in handles.values()]
+    wait_until(lambda: not any(token.exists() for token in tokens))
 
 
 @pytest.mark.asyncio
-async def test_what_is_killed_as_it_begins_keeps_no_secret(tmp_path: Path) -> None:
-    """Whoever kills it finds that it is about to start, and leaves the rest to it."""
-    async with opened(tmp_path) as backend:
-        running, waiting = (await backend.submit(sh(STUBBORN), [copy(), copy()])).handles.values()
-        until((work(tmp_path, running) / "ready").exists)
-        (work(tmp_path, waiting).parents[2] / "direct" / "1.kill").touch()
+async def test_a_job_killed_at_its_start_keeps_no_secret(tmp_path: Path) -> None:
+    """A copy that is killed as it begins removes its own secrets."""
+    async with make_backend(tmp_path) as backend:
+        running, waiting = (await backend.submit(sh(STUBBORN), [make_copy(), make_copy()])).handles.values()
+        wait_until((get_work(tmp_path, running) / "ready").exists)
+        (get_work(tmp_path, waiting).parents[2] / "direct" / "1.kill").touch()
         assert (await backend.kill([running]))[running].ok
-        until(lambda: not (work(tmp_path, waiting) / "token").exists())
+        wait_until(lambda: not (get_work(tmp_path, waiting) / "token").exists())
 
 
 @pytest.mark.asyncio
-async def test_what_somebody_else_ended_keeps_no_secret_once_its_verdict_stands(tmp_path: Path) -> None:
-    """Whatever ended it, for instance a batch system: the look that writes the verdict down removes them."""
-    async with opened(tmp_path, grace_s=3) as backend:
-        handle = (await backend.submit(sh(STUBBORN), [copy()])).handles[0]
-        until((work(tmp_path, handle) / "ready").exists)
+async def test_a_job_ended_by_others_keeps_no_secret(tmp_path: Path) -> None:
+    """The status that writes down the final state removes the secrets of a copy that a batch system ended."""
+    async with make_backend(tmp_path, grace_s=3) as backend:
+        handle = (await backend.submit(sh(STUBBORN), [make_copy()])).handles[0]
+        wait_until((get_work(tmp_path, handle) / "ready").exists)
         assert (await backend.kill([handle]))[handle].ok
-        group = (work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
+        group = (get_work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
         os.killpg(int(group), signal.SIGKILL)
         async with asyncio.timeout(SECONDS):
             while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
                 await asyncio.sleep(0.02)
-        assert not (work(tmp_path, handle) / "token").exists()
+        assert not (get_work(tmp_path, handle) / "token").exists()
 
 
 @pytest.mark.asyncio
-async def test_what_had_its_wall_time_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
-    """The runner that ends it removes them."""
-    handle = (await backend.submit(sh(STUBBORN, resources=Resources(wall_time_s=1)), [copy()])).handles[0]
-    until((work(tmp_path, handle) / "ready").exists)
-    until(lambda: not (work(tmp_path, handle) / "token").exists())
+async def test_a_job_beyond_its_wall_time_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
+    """The runner removes the secrets of a copy that it ends for its wall time."""
+    handle = (await backend.submit(sh(STUBBORN, resources=Resources(wall_time_s=1)), [make_copy()])).handles[0]
+    wait_until((get_work(tmp_path, handle) / "ready").exists)
+    wait_until(lambda: not (get_work(tmp_path, handle) / "token").exists())
 
 
 @pytest.mark.asyncio
 async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
-    """Nobody will have a handle to purge it, nor a tag to find it."""
-    async with opened(tmp_path, Halting(asyncio.Event().wait)) as backend:
-        submit = asyncio.create_task(backend.submit(sh("true"), [copy()]))
+    """An upload that is cancelled leaves no file in the root."""
+    async with make_backend(tmp_path, Halting(asyncio.Event().wait)) as backend:
+        submit = asyncio.create_task(backend.submit(sh("true"), [make_copy()]))
         async with asyncio.timeout(SECONDS):
             while len(list((tmp_path / "root").iterdir())) < 3:  # noqa: ASYNC110 -- tar tells no event
                 await asyncio.sleep(0.02)
         submit.cancel()
         with pytest.raises(asyncio.CancelledError):
             await submit
-        until(lambda: {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"})
+        wait_until(lambda: {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"})
 
 
 @pytest.mark.asyncio
-async def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    """It was there when the specification was checked; by the time that it is read it is not."""
+async def test_an_input_that_vanishes_during_submit_is_an_error(tmp_path: Path) -> None:
+    """An input that vanishes during the upload is an InvalidSpecError, and no file is left in the root."""
     (tmp_path / "big").write_bytes(bytes(300000))
     for name in ("gone", "program"):
         (tmp_path / name).touch()
@@ -145,7 +147,7 @@ async def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp
     async def vanish() -> None:
         (tmp_path / "gone").unlink(missing_ok=True)
 
-    async with opened(tmp_path, Halting(vanish)) as backend:
+    async with make_backend(tmp_path, Halting(vanish)) as backend:
         with pytest.raises(InvalidSpecError):
             await backend.submit(spec)
         assert await backend.find("t") == []

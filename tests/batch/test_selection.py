@@ -1,4 +1,4 @@
-"""Which files come back: what patterns mean, and that the far side never sends too little."""
+"""Patterns select the files to fetch, and the remote machine sends at least these."""
 
 import subprocess
 from pathlib import Path
@@ -30,15 +30,15 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("pattern", CASES)
-def test_what_a_pattern_takes(pattern: str) -> None:
-    """No wildcard but ** crosses a slash, a leading dot is spelt out, a directory takes all below."""
+def test_a_pattern_matches_paths(pattern: str) -> None:
+    """A wildcard other than ** crosses no slash, matches no leading dot, and a directory matches all below it."""
     taken, left = CASES[pattern]
     assert [name for name in taken if not matches(pattern, name)] == []
     assert [name for name in left if matches(pattern, name)] == []
 
 
-def test_what_is_hidden_comes_only_where_it_is_named() -> None:
-    """Inputs, stdout and stderr are no unlisted files; the copy's own secrets never come, whatever the patterns are."""
+def test_inputs_are_fetched_only_by_name_and_secrets_never() -> None:
+    """Inputs, stdout and stderr are no unlisted files, and the secrets of a copy are never fetched."""
     plan = Plan(include_unlisted=True, stdout="o", inputs=("d/in", "in"), secrets={1: ("key",)}, patterns=("in", "ke*"))
     assert [name for name in ("o", "d/in", "in", "key", "x") if plan.wants(1, name)] == ["in", "x"]
     assert plan.wants(0, "key")
@@ -47,8 +47,8 @@ def test_what_is_hidden_comes_only_where_it_is_named() -> None:
     assert Plan(patterns=("a*", "b")).find_unmatched(["ax"]) == ("b",)
 
 
-def test_an_expression_is_as_long_for_many_inputs_as_for_none() -> None:
-    """So no number of inputs is too much for a command line."""
+def test_the_find_expression_does_not_grow_with_inputs() -> None:
+    """The expression for find is as long for a thousand inputs as for none."""
     many = Plan(include_unlisted=True, inputs=tuple(f"{index}" for index in range(1000)))
     assert many.write_expression("s", 9) == Plan(include_unlisted=True).write_expression("s", 9)
 
@@ -62,14 +62,14 @@ name = st.lists(part, min_size=1, max_size=3).map("/".join)
 @given(
     names=st.sets(name, min_size=1, max_size=6), patterns=st.lists(name, min_size=1, max_size=4), unlisted=st.booleans()
 )
-def test_find_takes_at_least_what_is_wanted(
+def test_find_selects_at_least_the_wanted_files(
     tmp_path_factory: pytest.TempPathFactory,
     find: tuple[str, ...],
     names: set[str],
     patterns: list[str],
     unlisted: bool,
 ) -> None:
-    """Every file that the patterns take is in what the far side's expression takes."""
+    """The remote find selects at least the files that the patterns match."""
     root, work = tmp_path_factory.mktemp("root"), Path("s/copies/0/work")
     kept = [each for each in names if not any(other.startswith(f"{each}/") for other in names)]
     for each in kept:
@@ -77,7 +77,8 @@ def test_find_takes_at_least_what_is_wanted(
         (root / work / each).touch()
     plan = Plan(patterns=tuple(patterns), include_unlisted=unlisted, inputs=tuple(kept[:1]))
     assert len(plan.write_expression("s", 12).splitlines()) == 1
-    command = f"{' '.join(find)} .//s/copies/0/work -type f '(' {plan.write_expression('s', 12)} ')' -exec printf '%s\\0' {{}} +"
+    expression = plan.write_expression("s", 12)
+    command = f"{' '.join(find)} .//s/copies/0/work -type f '(' {expression} ')' -exec printf '%s\\0' {{}} +"
     result = subprocess.run(
         ["sh", "-c", command], cwd=root, capture_output=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
     )
@@ -85,8 +86,8 @@ def test_find_takes_at_least_what_is_wanted(
     assert {each for each in kept if plan.wants(0, each)} <= found
 
 
-def test_no_name_takes_long() -> None:
-    """A pattern of many runs is told apart from a hostile name without trying every way to split it."""
+def test_a_hostile_name_is_matched_quickly() -> None:
+    """A pattern of many runs is matched against a hostile name without exponential time."""
     pattern, name = "*-" * 12 + "*.root", "-" * 250
 
     assert not matches(pattern, name)

@@ -1,7 +1,7 @@
-"""Payloads that handle the signal that is to end them: what their wrapper writes, and what is told of them.
+"""Payloads may handle the signal that ends them, as frameworks do that save their state.
 
-Frameworks that checkpoint do this: they catch TERM, save their state, and exit with 0, or with a code of their own
-(BSC-ES/autosubmit #2806, qiita #3521).
+They catch SIGTERM, save their state, and exit with 0 or a code of their own. See BSC-ES/autosubmit #2806 and qiita
+#3521.
 """
 
 import asyncio
@@ -40,26 +40,26 @@ class Wrapped:
         (root / "payload").write_text(f"_ic_stdout=../stdout _ic_stderr=../stderr\n{functions}")
 
     def copy(self, index: int) -> Path:
-        """Return where a copy lies."""
+        """Return the directory of a copy."""
         return self.root / "copies" / str(index)
 
     def run(self, script: str, number: int | None = None, index: int = 0) -> str:
-        """Run a copy in a session of its own; once it is ready send that signal to its group. Return how it ended."""
+        """Run a copy in a session of its own, and send a signal to its group once it is ready. Return its record."""
         self.copy(index).mkdir(parents=True, exist_ok=True)
         (self.copy(index) / "payload").write_text(script)
         command = [*self.shell, "./wrapper", str(index)]
         with subprocess.Popen(command, cwd=self.root, start_new_session=True) as wrapper:
             if number is not None:
                 ready = self.copy(index) / "work" / "ready"
-                until(ready.exists)
+                wait_until(ready.exists)
                 os.killpg(wrapper.pid, number)
                 (self.copy(index) / "sent").touch()
             wrapper.wait(SECONDS)
         return " ".join((self.copy(index) / "exit").read_text().split()[:2])
 
 
-def until(look: Callable[[], bool]) -> None:
-    """Wait for it, for a bounded time."""
+def wait_until(look: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for a limited time."""
     deadline = time.monotonic() + SECONDS
     while not look():
         assert time.monotonic() < deadline
@@ -68,7 +68,7 @@ def until(look: Callable[[], bool]) -> None:
 
 @pytest.fixture(params=SHELLS)
 def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Wrapped:
-    """Copies, in each shell that is here."""
+    """Return copies, once for each installed shell."""
     return Wrapped(tmp_path, request.param)
 
 
@@ -83,48 +83,51 @@ ENDS: list[tuple[str, int | None, str]] = [
 ]
 
 
-def test_a_record_says_that_a_signal_came(wrapped: Wrapped) -> None:
-    """A code is one for certain only where no signal came to the whole group before it."""
+def test_a_record_says_that_a_signal_was_caught(wrapped: Wrapped) -> None:
+    """A record says `caught` if a signal came to the whole group before the payload exited."""
     with ThreadPoolExecutor(len(ENDS)) as pool:
         runs = [pool.submit(wrapped.run, script, number, i) for i, (script, number, _) in enumerate(ENDS)]
         assert [run.result() for run in runs] == [record for _, _, record in ENDS]
 
 
-def test_a_payload_may_be_signalled_alone_after_all_were_woken(wrapped: Wrapped) -> None:
-    """Slurm wakes every process of a job, then asks one after the other to end: the payload may be over before its wrapper is asked."""
+def test_a_signal_to_a_payload_alone_is_recorded(wrapped: Wrapped) -> None:
+    """A payload that gets SIGTERM before its wrapper, after SIGCONT to all, is recorded as `caught`.
+
+    Slurm signals the processes of a job one after the other.
+    """
     script = f'trap "exit 0" TERM; echo "$$" >pid; {LOOP}'
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(wrapped.run, script, signal.SIGCONT)
         pid = wrapped.copy(0) / "work" / "pid"
-        until(lambda: pid.exists() and (wrapped.copy(0) / "sent").exists())
+        wait_until(lambda: pid.exists() and (wrapped.copy(0) / "sent").exists())
         os.kill(int(pid.read_text()), signal.SIGTERM)
         assert run.result() == "caught 0"
 
 
-def test_a_signal_behind_the_end_had_no_part_in_it(wrapped: Wrapped) -> None:
-    """The payload has exited; the signal finds the wrapper about to write so."""
+def test_a_signal_after_the_end_is_not_recorded(wrapped: Wrapped) -> None:
+    """A signal that comes after the payload has exited does not change its record."""
     wrapped.copy(0).mkdir(parents=True)
     (wrapped.copy(0) / "secrets").write_text("kill -s TERM $$\n")
     assert wrapped.run("exit 0") == "code 0"
     assert wrapped.run("exit 7") == "code 0", "what has run does not run again"
 
 
-def test_what_was_signalled_runs_again_where_the_scheduler_starts_it_again(wrapped: Wrapped) -> None:
-    """It was preempted and queued anew: its code 0 meant that its state is saved, and it goes on from there."""
+def test_a_signalled_copy_runs_again_if_it_is_requeued(wrapped: Wrapped) -> None:
+    """A copy that caught a signal runs again if the scheduler starts it again, since its state was saved."""
     assert wrapped.run(f'trap "exit 0" TERM; {LOOP}', signal.SIGTERM) == "caught 0"
     assert wrapped.run("exit 3") == "code 3"
     assert (wrapped.copy(0) / "exit").read_text().split()[5] == "2"
 
 
 @asynccontextmanager
-async def opened(root: Path) -> AsyncGenerator[BatchBackend]:
-    """Give a backend; everything that it ran is ended."""
+async def open_backend(root: Path) -> AsyncGenerator[BatchBackend]:
+    """Yield an open backend."""
     async with BatchBackend(LocalTransport(), DirectScheduler(slots=8, grace_s=2), root=str(root)) as backend:
         yield backend
 
 
-async def ended(backend: BatchBackend, handles: list[JobHandle]) -> list[JobStatus]:
-    """Wait for the end of all."""
+async def wait_for_ends(backend: BatchBackend, handles: list[JobHandle]) -> list[JobStatus]:
+    """Wait until all jobs are final, and return their statuses."""
     deadline = time.monotonic() + SECONDS
     while True:
         told = await backend.status(handles)
@@ -134,60 +137,62 @@ async def ended(backend: BatchBackend, handles: list[JobHandle]) -> list[JobStat
         await asyncio.sleep(0.02)
 
 
-async def submitted(backend: BatchBackend, root: Path, script: str, wall_time_s: int | None = None) -> list[JobHandle]:
+async def submit_ready(
+    backend: BatchBackend, root: Path, script: str, wall_time_s: int | None = None
+) -> list[JobHandle]:
     """Submit a script for the codes 0 and 3, and wait until its copies are ready."""
     spec = SubmissionSpec(
         executable="sh", arguments=("-c", f"{script}; {LOOP}"), resources=Resources(wall_time_s=wall_time_s)
     )
     copies = [CopyVars(environment={"CODE": code, "HANDLES": f"{HANDLES}; {LOOP}"}) for code in ("0", "3")]
     handles = list((await backend.submit(spec, copies)).handles.values())
-    until(lambda: len(list(root.glob("*/copies/*/work/ready"))) == len(handles))
+    wait_until(lambda: len(list(root.glob("*/copies/*/work/ready"))) == len(handles))
     return handles
 
 
 @pytest.mark.parametrize("script", [HANDLES, 'exec timeout 300 sh -c "$HANDLES"'], ids=["plain", "in its own group"])
 @pytest.mark.asyncio
-async def test_what_is_killed_is_killed_whatever_it_exits_with(tmp_path: Path, script: str) -> None:
-    """KILLED by the user, with the code beside it; a kill afterwards and another client change nothing."""
-    async with opened(tmp_path / "root") as backend, opened(tmp_path / "root") as other:
-        handles = await submitted(backend, tmp_path / "root", script)
+async def test_a_killed_job_is_killed_with_any_exit_code(tmp_path: Path, script: str) -> None:
+    """A killed job is KILLED by the user with its exit code, for each client, also after another kill."""
+    async with open_backend(tmp_path / "root") as backend, open_backend(tmp_path / "root") as other:
+        handles = await submit_ready(backend, tmp_path / "root", script)
         assert all(each.ok for each in (await backend.kill(handles)).values())
-        statuses = await ended(backend, handles)
+        statuses = await wait_for_ends(backend, handles)
         told = [(each.state, each.reason, each.exit_code, each.signal) for each in statuses]
         assert told == [(JobState.KILLED, "killed_by_user", code, None) for code in (0, 3)]
         assert all(each.ok for each in (await other.kill(handles)).values())
-        assert await ended(other, handles) == statuses
+        assert await wait_for_ends(other, handles) == statuses
         outputs = await other.fetch_output(handles, tmp_path / "dest")
         assert all(output.ok for output in outputs.values())
 
 
 @pytest.mark.asyncio
-async def test_what_had_its_wall_time_had_it_whatever_it_exits_with(tmp_path: Path) -> None:
-    """FAILED by timeout, with the code beside it."""
-    async with opened(tmp_path / "root") as backend:
-        handles = await submitted(backend, tmp_path / "root", HANDLES, wall_time_s=1)
-        told = [(each.state, each.reason, each.exit_code) for each in await ended(backend, handles)]
+async def test_a_job_beyond_its_wall_time_fails_with_any_exit_code(tmp_path: Path) -> None:
+    """A job beyond its wall time is FAILED(timeout) with its exit code."""
+    async with open_backend(tmp_path / "root") as backend:
+        handles = await submit_ready(backend, tmp_path / "root", HANDLES, wall_time_s=1)
+        told = [(each.state, each.reason, each.exit_code) for each in await wait_for_ends(backend, handles)]
         assert told == [(JobState.FAILED, "timeout", code) for code in (0, 3)]
 
 
 @pytest.mark.asyncio
-async def test_what_signals_its_own_group_ends_as_it_says(tmp_path: Path) -> None:
-    """Nobody else ended it: DONE and FAILED, by the exit code; a kill that comes later changes nothing."""
-    async with opened(tmp_path / "root") as backend:
+async def test_a_job_that_signals_itself_ends_with_its_exit_code(tmp_path: Path) -> None:
+    """A job that signals its own group is DONE or FAILED by its exit code, and a later kill changes nothing."""
+    async with open_backend(tmp_path / "root") as backend:
         script = 'trap : TERM; kill -s TERM 0; : >ready; exit "$CODE"'
-        handles = await submitted(backend, tmp_path / "root", script)
-        until(lambda: all("caught" in path.read_text() for path in tmp_path.glob("root/*/copies/*/exit")))
+        handles = await submit_ready(backend, tmp_path / "root", script)
+        wait_until(lambda: all("caught" in path.read_text() for path in tmp_path.glob("root/*/copies/*/exit")))
         assert all(each.ok for each in (await backend.kill(handles)).values())
-        told = [(each.state, each.reason, each.exit_code) for each in await ended(backend, handles)]
+        told = [(each.state, each.reason, each.exit_code) for each in await wait_for_ends(backend, handles)]
         assert told == [(JobState.DONE, None, 0), (JobState.FAILED, "exit_code", 3)]
 
 
 @pytest.mark.asyncio
-async def test_what_ends_with_everything_around_it_is_not_done(tmp_path: Path) -> None:
-    """A machine that goes down signals the runner, too: nothing tells whether 0 means that it was finished."""
+async def test_a_job_that_ends_with_its_machine_is_not_done(tmp_path: Path) -> None:
+    """A job that exits with 0 while its machine shuts down is lost, since its runner did not see the end."""
     root = tmp_path / "root"
-    async with opened(root) as backend:
-        handles = await submitted(backend, root, HANDLES)
+    async with open_backend(root) as backend:
+        handles = await submit_ready(backend, root, HANDLES)
         (direct,) = root.glob("*/direct")
         everybody = [(direct / name).read_text().split() for name in ("host", "0", "1")]
         os.killpg(int(everybody[0][2]), signal.SIGTERM)

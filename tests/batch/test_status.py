@@ -1,4 +1,4 @@
-"""Statuses over local and direct: exit codes, signals, verdicts without an exit code, and ids that were lost."""
+"""Statuses over local and direct hold exit codes, signals and reasons, also of lost submissions."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import Chunky, Counting, Site, finish, seen, sh, until
+from tests.batch.sites import Chunky, Counting, Site, finish, sh, until, wait_for_state
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import (
@@ -18,12 +18,12 @@ from intercede.contract.job import (
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("copies", [1, 20])
-async def test_verdicts_without_an_exit_code_cost_one_command_more_once(site: Site, copies: int) -> None:
-    """Killing is one; the look that first sees the end writes it down with another, whichever verb it is."""
+async def test_an_end_without_an_exit_code_costs_one_more_command(site: Site, copies: int) -> None:
+    """The first verb that sees an end without an exit code runs a second command, and later ones do not."""
     transport = Counting()
     async with site.backend(transport) as backend, site.backend() as other:
         handles = list((await backend.submit(sh("sleep 60"), copies)).handles.values())
-        await seen(backend, handles[0], JobState.RUNNING)
+        await wait_for_state(backend, handles[0], JobState.RUNNING)
         before = len(transport.commands)
         assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
         assert len(transport.commands) == before + 1
@@ -39,8 +39,8 @@ async def test_verdicts_without_an_exit_code_cost_one_command_more_once(site: Si
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("code", [0, 1, 2, 99, 100, 126, 127, 255])
-async def test_exit_codes_are_told(backend: BatchBackend, code: int) -> None:
-    """0 is DONE; every other one FAILED with that code."""
+async def test_exit_codes_are_reported(backend: BatchBackend, code: int) -> None:
+    """A job with exit code 0 is DONE, and with another one FAILED."""
     handle = (await backend.submit(sh(f"exit {code}"))).handles[0]
     status = (await finish(backend, [handle]))[handle]
     assert status.exit_code == code
@@ -49,8 +49,8 @@ async def test_exit_codes_are_told(backend: BatchBackend, code: int) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("number", [1, 2, 3, 9, 11, 13, 15])
-async def test_death_by_signal_is_told(backend: BatchBackend, number: int) -> None:
-    """Nothing is ignored in a payload that the resource does not ignore itself: INT and PIPE end it, too."""
+async def test_a_death_by_signal_is_reported(backend: BatchBackend, number: int) -> None:
+    """A job that dies of a signal is FAILED(signal). No payload ignores SIGINT or SIGPIPE by default."""
     handle = (await backend.submit(sh(f"kill -{number} $$; exit 5"))).handles[0]
     status = (await finish(backend, [handle]))[handle]
     assert (status.state, status.signal, status.reason) == (JobState.FAILED, number, "signal")
@@ -58,7 +58,7 @@ async def test_death_by_signal_is_told(backend: BatchBackend, number: int) -> No
 
 @pytest.mark.asyncio
 async def test_a_final_state_does_not_change(site: Site) -> None:
-    """A kill after the end changes nothing: neither a code's verdict nor a signal's that somebody was told."""
+    """A kill after the end changes no final state."""
     async with site.backend() as backend, site.backend() as other:
         handles = [(await backend.submit(sh(script))).handles[0] for script in ("exit 3", "kill -9 $$")]
         before = await finish(backend, handles)
@@ -67,8 +67,8 @@ async def test_a_final_state_does_not_change(site: Site) -> None:
 
 
 @pytest.mark.asyncio
-async def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site) -> None:
-    """A scheduler that tells ids in its own words costs a stranger one command, once; its refusals are told."""
+async def test_native_ids_are_read_once_by_each_client(site: Site) -> None:
+    """A client that does not know the native ids of a submission reads them with one command."""
     spec = sh("while [ ! -e ../../../go ]; do sleep 0.02; done", tag="t")
     first, second, third = Counting(), Counting(), Counting()
     several = [BatchBackend(each, Chunky(4), root=str(site.root)) for each in (first, second, third)]
@@ -92,7 +92,7 @@ async def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site
 
 @pytest.mark.asyncio
 async def test_a_lost_answer_is_settled_by_the_schedulers_list(site: Site) -> None:
-    """Whoever asks learns the ids from the scheduler, where the submission's own end was never written."""
+    """Another client gets the ids from the scheduler's list if the answer of the submit was lost."""
     async with site.backend() as backend, site.backend() as other:
         handles = (await backend.submit(sh("sleep 60", tag="t"), 2)).handles
         for name in ("natives", "submitted"):
@@ -106,9 +106,9 @@ async def test_a_lost_answer_is_settled_by_the_schedulers_list(site: Site) -> No
 
 @pytest.mark.asyncio
 async def test_a_job_that_left_no_trace_is_lost(site: Site, backend: BatchBackend) -> None:
-    """All of its processes were killed by somebody: UNKNOWN, at once, never success; it can be purged."""
+    """A job whose processes were killed from outside is UNKNOWN(lost), and can be purged."""
     handle = (await backend.submit(sh("sleep 60"))).handles[0]
-    await seen(backend, handle, JobState.RUNNING)
+    await wait_for_state(backend, handle, JobState.RUNNING)
     group = (site.root / handle.job.partition(".")[0] / "direct" / "0").read_text().split()[0]
     os.killpg(int(group), 9)
     told = await until(lambda: backend.status([handle]), lambda told: told[handle].state is not JobState.RUNNING)
@@ -119,7 +119,7 @@ async def test_a_job_that_left_no_trace_is_lost(site: Site, backend: BatchBacken
 
 @pytest.mark.asyncio
 async def test_jobs_survive_the_process_that_submitted_them(site: Site, backend: BatchBackend) -> None:
-    """Another process, later, drives them by their handles alone."""
+    """A client finishes jobs by their handles after the submitting process was killed."""
     program = f"""
 import asyncio, os, signal
 from intercede.batch import BatchBackend
@@ -142,16 +142,16 @@ asyncio.run(main())
 
 
 @pytest.mark.asyncio
-async def test_what_has_had_its_wall_time_fails_by_timeout(backend: BatchBackend) -> None:
-    """With the signal that ended it; nobody killed it."""
+async def test_a_job_beyond_its_wall_time_is_a_timeout(backend: BatchBackend) -> None:
+    """A job beyond its wall time is FAILED(timeout) with the signal that ended it."""
     handle = (await backend.submit(sh("sleep 60", resources=Resources(wall_time_s=1)))).handles[0]
     status = (await finish(backend, [handle]))[handle]
     assert (status.state, status.reason, status.signal) == (JobState.FAILED, "timeout", 15)
 
 
 @pytest.mark.asyncio
-async def test_a_copy_whose_id_cannot_be_written_down_is_not_lost(root: Path, tmp_path: Path) -> None:
-    """A payload may have filled the disk before anybody asks: what the scheduler calls it is known all the same."""
+async def test_a_job_is_not_lost_if_its_id_cannot_be_written(root: Path, tmp_path: Path) -> None:
+    """A job is reported and killed even if a full disk keeps its native id from being written."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "mv").write_text('#!/bin/sh\ncase $2 in */natives) exit 1 ;; esac\nexec /bin/mv "$@"\n')
     (tmp_path / "bin" / "mv").chmod(0o700)

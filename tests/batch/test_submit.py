@@ -1,11 +1,11 @@
-"""Submitting over local and direct: what arrives, and what is refused before anything starts."""
+"""Submissions over local and direct arrive unchanged, and invalid ones are refused before anything starts."""
 
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import SecretBytes
-from tests.batch.sites import Chunky, Counting, Site, finish, patterns, sh
+from tests.batch.sites import Chunky, Counting, Site, finish, make_outputs, sh
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import (
@@ -29,7 +29,7 @@ ARGUMENTS = ("a b", "", "'\"`$HOME`", "*", "new\nline\n", "-n", "é☃", "\\", "
 
 @pytest.mark.asyncio
 async def test_arguments_and_environment_arrive_byte_for_byte(site: Site, backend: BatchBackend) -> None:
-    """Whatever is in them; a copy's own variables win over the specification's."""
+    """Arguments and variables arrive byte for byte, and a copy's variables replace those of the specification."""
     script = 'printf "%s\\0" "$@" "$ODD" "$WHO" "$IFS"'
     copies = [CopyVars(environment={"WHO": f"copy {index}\n", "IFS": "e"}) for index in range(12)]
     spec = sh(script, *ARGUMENTS, environment={"ODD": 'it\'s\n"$odd"\n', "WHO": "nobody"})
@@ -45,10 +45,10 @@ async def test_arguments_and_environment_arrive_byte_for_byte(site: Site, backen
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("own", [True, False], ids=["copy", "all"])
-async def test_variables_of_any_name_change_nothing_but_the_payload(
+async def test_variables_of_any_name_reach_only_the_payload(
     site: Site, backend: BatchBackend, tmp_path: Path, own: bool
 ) -> None:
-    """Also those that the wrapper uses itself: its redirections, its program, its record."""
+    """Variables with names that the wrapper uses itself reach the payload and do not change the wrapper."""
     (tmp_path / "run").write_text('printf %s "$_ic_stdout$_ic_top$_ic_what"; echo err >&2; exit 3\n')
     names = ["stdout", "stderr", "top", "what", "code", "signal", "attempt", "native", "host", "now", "boot", "command"]
     environment = {f"_ic_{name}": "v" for name in names}
@@ -62,8 +62,8 @@ async def test_variables_of_any_name_change_nothing_but_the_payload(
 
 
 @pytest.mark.asyncio
-async def test_what_cannot_start_fails(backend: BatchBackend, tmp_path: Path) -> None:
-    """A program that is not there, and a shebang that leads nowhere: 127 or 126."""
+async def test_a_program_that_cannot_start_fails(backend: BatchBackend, tmp_path: Path) -> None:
+    """A missing program, or one with an invalid shebang, ends with exit code 127 or 126."""
     (tmp_path / "bad").write_text("#!/nowhere/at/all\n")
     for executable in ("no-such-program", "-no-such-program", tmp_path / "bad"):
         handle = (await backend.submit(SubmissionSpec(executable=executable))).handles[0]
@@ -77,7 +77,7 @@ async def test_what_cannot_start_fails(backend: BatchBackend, tmp_path: Path) ->
 async def test_a_local_executable_runs_whatever_its_mode(
     site: Site, backend: BatchBackend, tmp_path: Path, text: str
 ) -> None:
-    """With its shebang or by sh; the name `true` on PATH is the program, not the shell's word."""
+    """A local program runs without its execute bit, by its shebang or by sh."""
     (tmp_path / "it's -x").write_text(f'{text}echo ran "$1"\n')
     (tmp_path / "it's -x").chmod(0o644)
     spec = SubmissionSpec(executable=tmp_path / "it's -x", arguments=("a  b",))
@@ -89,14 +89,14 @@ async def test_a_local_executable_runs_whatever_its_mode(
 
 
 @pytest.mark.asyncio
-async def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
-    """Inputs in sub-directories too; a secret with mode 0600 in its own copy only, removed at the end."""
+async def test_inputs_and_secrets_arrive_and_are_not_fetched(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
+    """Inputs arrive in their directories. A secret has mode 0600 in its own copy, and is removed at the end."""
     (tmp_path / "in").write_bytes(b"\0\xff" * 1000)
     script = "cmp in.bin d/e.bin && stat -c %a token && cat token && mkdir sub && cp token sub/mine && ls -A"
     spec = sh(
         script,
         inputs=(FileRef(name="in.bin", source=tmp_path / "in"), FileRef(name="d/e.bin", source=tmp_path / "in")),
-        outputs=patterns(include_unlisted=True),
+        outputs=make_outputs(include_unlisted=True),
     )
     copies = [CopyVars(secrets={"token": SecretBytes(f"hush{index}\n".encode())}) for index in range(3)]
     submission = await backend.submit(spec, copies)
@@ -114,7 +114,7 @@ async def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, backend
 
 @pytest.mark.asyncio
 async def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) -> None:
-    """All that lies in the root is ours alone, and no command of ours was given the secret."""
+    """No file in the root is readable for others, and no argument of a command holds a secret."""
     transport = Counting()
     async with site.backend(transport) as backend:
         copies = [CopyVars(secrets={"token": SecretBytes(b"hush-hush")}, environment={"V": "quiet-value"})]
@@ -144,10 +144,10 @@ async def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) 
         ({"stdout": "a/b"}, [CopyVars(secrets={"a": SecretBytes(b"")})], InvalidSpecError),
     ],
 )
-async def test_what_cannot_be_is_refused_before_anything_starts(
+async def test_an_invalid_submission_is_refused_before_anything_starts(
     site: Site, backend: BatchBackend, fields: dict[str, object], copies: int | list[CopyVars], error: type[Exception]
 ) -> None:
-    """By its own error, and no submission lies in the root."""
+    """An invalid submission is an error of its own class, and leaves nothing in the root."""
     spec = SubmissionSpec.model_validate({"executable": "true", **fields})
     with pytest.raises(error):
         await backend.submit(spec, copies)
@@ -155,8 +155,8 @@ async def test_what_cannot_be_is_refused_before_anything_starts(
 
 
 @pytest.mark.asyncio
-async def test_a_submission_that_was_refused_whole_leaves_nothing(site: Site) -> None:
-    """It raises, to be tried again, and nothing lies there or is found."""
+async def test_a_wholly_refused_submission_leaves_nothing(site: Site) -> None:
+    """A submission whose copies are all refused is a retryable LimitError, and leaves nothing in the root."""
     async with BatchBackend(Counting(), Chunky(1), root=str(site.root)) as backend:
         with pytest.raises(LimitError, match="over a limit") as caught:
             await backend.submit(sh("true", tag="t"), 1)
@@ -167,7 +167,7 @@ async def test_a_submission_that_was_refused_whole_leaves_nothing(site: Site) ->
 
 @pytest.mark.asyncio
 async def test_a_cut_archive_starts_nothing(site: Site) -> None:
-    """An archive that ends early, even at a block's boundary, has no submit.sh, and nothing was started."""
+    """An archive that is cut, even between two blocks, starts nothing."""
 
     class Cutting(Counting):
         async def run(
@@ -189,8 +189,8 @@ async def test_a_cut_archive_starts_nothing(site: Site) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_command_in_place_of_a_specification_is_answered_with_what_to_write(site: Site) -> None:
-    """Nothing starts, and no attribute of a text is looked for."""
+async def test_a_text_instead_of_a_specification_is_a_type_error(site: Site) -> None:
+    """A text in the place of a specification is a TypeError that says what to write."""
     async with site.backend() as backend:
         with pytest.raises(TypeError, match=r"not a str: write SubmissionSpec\(executable='hostname'\)"):
             await backend.submit("hostname")  # type: ignore[arg-type]  # wrong on purpose

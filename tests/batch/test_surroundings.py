@@ -1,4 +1,4 @@
-"""What a scheduler's own tools see when they queue, and what payloads see of that."""
+"""A scheduler's tools get a clean environment, and payloads get the user's."""
 
 import asyncio
 from pathlib import Path
@@ -16,10 +16,10 @@ SEEN = '\'%s|%s|%s\' "${CDPATH-unset}" "${LC_ALL-unset}" "${IC_LOCALE-unset}"'
 
 
 class Exporting(DirectScheduler):
-    """Hands its tool's environment on to payloads, as batch systems do, and writes down what the tool sees."""
+    """A scheduler whose tool passes its environment on to payloads, as batch systems do, and writes it down."""
 
     def submit_script(self, batch: Batch) -> str:
-        """Start the runner by `ic_tool`."""
+        """Return a fragment that starts the runner by `ic_tool`."""
         script = super().submit_script(batch).replace("    setsid setsid sh", "    ic_tool setsid setsid sh")
         assert "ic_tool setsid" in script
         return f"ic_tool sh -c {_quoted(f'printf {SEEN} >tool')}\n{script}"
@@ -31,10 +31,10 @@ def _quoted(text: str) -> str:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("locale", ["C.UTF-8", None])
-async def test_a_scheduler_s_tool_is_run_plainly_and_payloads_do_not_notice(
+async def test_a_schedulers_tool_has_a_clean_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str | None
 ) -> None:
-    """Neither its options nor its language come from the environment, and that reaches no payload."""
+    """A tool of a scheduler runs in the C locale without options from variables. Payloads have the user's locale."""
     monkeypatch.setenv("CDPATH", "/nowhere")
     if locale is None:
         monkeypatch.delenv("LC_ALL", raising=False)
@@ -54,8 +54,8 @@ async def test_a_scheduler_s_tool_is_run_plainly_and_payloads_do_not_notice(
 
 
 @pytest.mark.asyncio
-async def test_variables_of_our_own_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the user's environment has under a name that a script uses changes no answer, and no directory is removed."""
+async def test_users_variables_do_not_change_the_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the user with names that a script uses change no answer, and no directory is removed."""
     precious = tmp_path / "precious"
     precious.mkdir()
     for name in ("open_only", "every_id", "scratch", "force", "indices", "is_final", "submission_id"):

@@ -1,4 +1,4 @@
-"""Which tools the far side needs: the documents name exactly those that the scripts call."""
+"""The documents list exactly the remote programs that the scripts call."""
 
 import asyncio
 import re
@@ -23,9 +23,9 @@ SCRIPTS = {
     **{name: sorted(SOURCE.glob(f"schedulers/{name}.*.sh")) for name in ENTRY_POINTS},
     "ssh": sorted(SOURCE.glob("transports/*.sh")),
 }
-#: What Python writes into scripts: for a program whose name begins with a dash.
+#: Programs that Python writes into scripts: env, for a program whose name begins with a dash.
 BY_HAND = {"everything": {"env"}}
-#: The commands of each queue, which need not be installed where the tests run: a fragment calls each of them by ic_tool.
+#: The commands of each queue, which a fragment calls by ic_tool. They need not be installed here.
 QUEUE_COMMANDS = {
     name: {
         word
@@ -37,15 +37,16 @@ QUEUE_COMMANDS = {
 }
 
 
-#: What every sh has within, and printf, which mksh and posh lack: that is said where the tools are listed.
+#: The builtin commands of each sh, and printf, which mksh and posh lack. The documents say so.
 WITHIN = set(
     """alias break case cd command continue do done echo elif else esac eval exec exit export false fi for getopts if in
-    kill local printf pwd read return set shift test then time times trap true type ulimit umask unalias unset until wait
-    while""".split()  # noqa: SIM905 -- a list of words is read as words
+    kill local printf pwd read return set shift test then time times trap true type ulimit umask unalias unset until
+    wait while""".split()  # noqa: SIM905 -- a list of words is read as words
 )
-#: Where a command can stand, as far as our scripts go; the assignments before it are passed over.
+#: The places in our scripts where a command can be, behind its assignments.
 COMMAND = re.compile(
-    r"(?=(?:^|[;&|(]|\{ |! |\b(?:if|then|else|elif|do|while|until|exec|_ic_run_in_time|ic_tool)\b|-exec|-v|set --|\btimeout [^\s;]+)[ \t]*"
+    r"(?=(?:^|[;&|(]|\{ |! |\b(?:if|then|else|elif|do|while|until|exec|_ic_run_in_time|ic_tool)\b|-exec|-v|set --"
+    r"|\btimeout [^\s;]+)[ \t]*"
     r"(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s;&|()]*)[ \t]+)*"
     r"([a-z][a-z0-9_-]*)(?![\w-]*(?:[=()]|\s*\|\s*[*\w\\]+\))))",
     re.MULTILINE,
@@ -53,36 +54,36 @@ COMMAND = re.compile(
 ALONE = re.compile(r"\$\(([a-z]+)\)")
 
 
-def called(paths: Iterable[Path]) -> set[str]:
+def list_called(paths: Iterable[Path]) -> set[str]:
     """Return the programs that these scripts call."""
     texts = [path.read_text() for path in paths]
     functions = {name for text in texts for name in re.findall(r"^([a-z_][a-z0-9_]*)\(\) \{", text, re.MULTILINE)}
-    words = {word for text in texts for word in [*COMMAND.findall(_plain(text)), *ALONE.findall(text)]}
+    words = {word for text in texts for word in [*COMMAND.findall(_strip(text)), *ALONE.findall(text)]}
     return {
         word
         for word in words - functions - WITHIN
         if shutil.which(word) or word in set().union(*QUEUE_COMMANDS.values())
-    }  # others are none
+    }  # other words are no programs
 
 
-def _plain(text: str) -> str:
-    """Leave out comments, and what stands in single quotes: awk's programs."""
+def _strip(text: str) -> str:
+    """Return a script without comments and without texts in single quotes, such as programs of awk."""
     without = re.sub(r"(^|(?<=\s))#.*", "", text.replace("\\\n", " "), flags=re.MULTILINE)
     return re.sub(r"'[^']*'", "''", without)
 
 
-def needed(part: str) -> set[str]:
-    """Return what a part calls."""
-    return called(SCRIPTS[part]) | BY_HAND.get(part, set()) | QUEUE_COMMANDS.get(part, set())
+def list_needed(part: str) -> set[str]:
+    """Return the programs that a part calls."""
+    return list_called(SCRIPTS[part]) | BY_HAND.get(part, set()) | QUEUE_COMMANDS.get(part, set())
 
 
-def listed(text: str) -> set[str]:
-    """Return what stands in backquotes and is no name of ours."""
+def list_named(text: str) -> set[str]:
+    """Return the words in backquotes that are no names of intercede."""
     return set(re.findall(r"`([a-z][a-z0-9_-]*)`", text)) - {*ENTRY_POINTS, "ssh"}
 
 
-def test_the_reference_lists_what_each_part_calls() -> None:
-    """The page lists exactly the programs that the scripts call."""
+def test_the_reference_lists_the_programs_of_each_part() -> None:
+    """The reference lists exactly the programs that the scripts of each part call."""
     section = (
         (ROOT / "docs/reference/options.md")
         .read_text()
@@ -90,11 +91,11 @@ def test_the_reference_lists_what_each_part_calls() -> None:
         .split("## local")[0]
     )
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE))
-    every = needed("everything")
-    assert listed(section.split("Everything needs ")[1].split("\n\n")[0]) == every
+    every = list_needed("everything")
+    assert list_named(section.split("Everything needs ")[1].split("\n\n")[0]) == every
     for name in ENTRY_POINTS:
-        assert listed(rows[f"`{name}`, in addition"]) == needed(name) - every, name
-    assert listed(rows["`ssh`, for every command"]) == needed("ssh") | {"sh"}
+        assert list_named(rows[f"`{name}`, in addition"]) == list_needed(name) - every, name
+    assert list_named(rows["`ssh`, for every command"]) == list_needed("ssh") | {"sh"}
 
 
 @pytest.mark.parametrize(
@@ -104,23 +105,23 @@ def test_the_reference_lists_what_each_part_calls() -> None:
         ("docs/decisions/0012-remote-programs.md", "The whole list is"),
     ],
 )
-def test_the_readme_and_the_decision_list_the_same(document: str, begins: str) -> None:
-    """Both name every program but the commands of queues."""
+def test_the_readme_and_the_decision_list_all_programs(document: str, begins: str) -> None:
+    """The README and the decision list each program but the commands of queues."""
     (paragraph,) = [text for text in (ROOT / document).read_text().split("\n\n") if begins in text]
-    words = listed(paragraph.split(begins)[1].split(". A test")[0])
-    assert words == set().union(needed("everything"), *map(needed, ENTRY_POINTS)) - set().union(
+    words = list_named(paragraph.split(begins)[1].split(". A test")[0])
+    assert words == set().union(list_needed("everything"), *map(list_needed, ENTRY_POINTS)) - set().union(
         *QUEUE_COMMANDS.values()
     )
 
 
 @pytest.mark.asyncio
-async def test_every_verb_does_with_what_is_listed(tmp_path: Path) -> None:
-    """Where PATH leads to nothing else, and to what a job itself calls."""
+async def test_each_verb_works_with_the_listed_programs(tmp_path: Path) -> None:
+    """Each verb works with a PATH of the listed programs only."""
     place = tmp_path / "tools"
     place.mkdir()
-    for tool in needed("everything") | needed("direct"):
+    for tool in list_needed("everything") | list_needed("direct"):
         (place / tool).symlink_to(shutil.which(tool) or "")
-    transport = Elsewhere(place)
+    transport = Restricted(place)
     async with BatchBackend(transport, DirectScheduler(2, 0), root=str(tmp_path / "root")) as backend:
         script = "echo out; echo x >f; [ $ic_end ] || exec sleep 60"
         spec = SubmissionSpec.model_validate(
@@ -144,8 +145,8 @@ async def test_every_verb_does_with_what_is_listed(tmp_path: Path) -> None:
     assert transport.said == []
 
 
-class Elsewhere(Prefixed):
-    """The transport local, with a PATH of the far side's own; keeps what shells say of programs that are not there."""
+class Restricted(Prefixed):
+    """The transport local with a PATH of its own. It keeps messages about missing programs."""
 
     def __init__(self, place: Path) -> None:
         super().__init__(shutil.which("env") or "", f"PATH={place}")
@@ -154,7 +155,7 @@ class Elsewhere(Prefixed):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command, and keep such messages."""
         result = await super().run(argv, stdin=stdin, stdout=stdout)
         self.said += [line for line in result.stderr.splitlines() if b"not found" in line]
         return result
