@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.testing.subjects import in_child
 
 from intercede.forkserver import ForkServer, ForkServerError
 from intercede.plugin import Plugin
@@ -401,12 +402,10 @@ def test_a_plugin_that_kills_its_keeper_is_a_problem(tmp_path: Path, monkeypatch
 @pytest.mark.asyncio
 async def test_a_child_that_kills_its_keeper_has_failed(tmp_path: Path) -> None:
     """A child that kills its keeper has failed, with the reason."""
-    source = "import os; print('mine', file=__import__('sys').stderr, flush=True); os.kill(os.getppid(), 9)"
-
-    child = await run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=30)
+    child = await run_child(RegistrySubject("x", "x"), in_child.kill_keeper, [], tmp_path, seconds=30)
 
     assert child.code != 0
-    assert child.told is None
+    assert child.report is None
     assert "mine" in child.stderr
     assert child.last_words.startswith("the keeper of the process has ended")
 
@@ -415,8 +414,10 @@ async def test_a_child_that_kills_its_keeper_has_failed(tmp_path: Path) -> None:
 async def test_a_cancellation_waits_for_the_end_of_a_child(tmp_path: Path) -> None:
     """A cancellation waits for the end of a child, however often it comes."""
     file = tmp_path / "pid"
-    source = f"import os, time; print(os.getpid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"
-    task = asyncio.ensure_future(run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=60, jobs=True))
+    sleeping = run_child(
+        RegistrySubject("x", "x"), in_child.write_id_and_sleep, [str(file)], tmp_path, seconds=60, jobs=True
+    )
+    task = asyncio.ensure_future(sleeping)
     pid = await asyncio.to_thread(written, file)
     for _ in range(3):
         task.cancel()
@@ -435,8 +436,8 @@ async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
     for module in ("intercede.forkserver._PATIENCE", "intercede.testing.subjects.child._GRACE"):
         monkeypatch.setattr(module, 0.2)
     file = tmp_path / "pid"
-    source = f"import os, time; os.kill(os.getppid(), 19); print(os.getppid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"
-    task = asyncio.ensure_future(run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=60))
+    sleeping = run_child(RegistrySubject("x", "x"), in_child.stop_keeper_and_sleep, [str(file)], tmp_path, seconds=60)
+    task = asyncio.ensure_future(sleeping)
     pid = await asyncio.to_thread(written, file)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

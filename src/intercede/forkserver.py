@@ -32,9 +32,7 @@ from typing import cast
 __all__ = ["ForkServer", "ForkServerError", "Process"]
 
 _MAIN = """
-import sys
-modules = int(sys.argv[1])
-sys.path[:] = sys.argv[modules + 2 :]
+import sys; modules = int(sys.argv[1]); sys.path[:] = sys.argv[modules + 2 :]
 from intercede.forkserver import _run_server
 exec(_run_server(sys.argv[2 : modules + 2]))
 """

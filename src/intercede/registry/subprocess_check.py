@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import tempfile
 from math import ceil
 from typing import IO, cast
@@ -16,12 +17,7 @@ from intercede.registry.options import Target, find_required
 __all__ = ["check_in_subprocess"]
 
 _SERVER = ForkServer(__name__)
-_SOURCE = """
-import signal
-signal.alarm(seconds)  # the parent may have ended
-from intercede.registry.subprocess_check import _run_child
-_run_child(fields)
-"""
+_SOURCE = "from intercede.registry.subprocess_check import _run_child\n_run_child(fields, seconds)\n"
 _ANSWER = 3
 """The file descriptor to which the child writes its answer."""
 
@@ -62,8 +58,9 @@ def _parse_answer(answer: IO[bytes], code: int) -> tuple[str, ...]:
     return tuple(map(str, cast("list[object]", problems)))
 
 
-def _run_child(fields: str) -> None:
+def _run_child(fields: str, seconds: int) -> None:
     """Write the problems of a candidate to the answer's descriptor, and exit at once: plugins may hang at exit."""
+    signal.alarm(seconds)  # the parent may have ended
     os.write(_ANSWER, json.dumps(_find_problems(Plugin(**json.loads(fields)))).encode())
     os._exit(0)
 

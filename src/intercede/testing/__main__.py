@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 _COMMANDS = {
-    "record": "intercede.testing.clauses.scheduler.record",
+    "record": "intercede.testing.clauses.support.record",
     "schema": "intercede.testing.report.schema",
     "pages": "intercede.testing.gallery.pages",
     "matrix": "intercede.testing.gallery.matrix",

@@ -11,22 +11,23 @@ from typing import cast
 
 import pytest
 from tests.testing.memory import Memory, make_clauses
+from tests.testing.subjects import in_child
 
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import Context
+from intercede.testing.subjects.child import ChildFunction
 
 
 def test_a_child_process_builds_the_same_subject() -> None:
     """A child process makes the same subject, gets the arguments, and is killed if it takes too long."""
 
     async def asks(context: Context) -> None:
-        source = "import os; tell([type(make_backend()).__name__, arguments, os.getpid()]); print('not told')"
-        told = await context.run_child(source, "a b", "", what="telling")
+        told = await context.run_child(in_child.report_itself, "a b", "", what="telling")
         name, arguments, pid = cast("list[object]", told)
         context.expect((name, arguments) == ("Memory", ["a b", ""]), expected="the same subject", observed=told)
         context.expect(pid != os.getpid(), expected="another process", observed=told)
-        await context.run_child("import time; time.sleep(1000)", what="sleeping", within=0.3)
+        await context.run_child(in_child.sleep_long, what="sleeping", within=0.3)
 
     (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
 
@@ -34,19 +35,19 @@ def test_a_child_process_builds_the_same_subject() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("function", "words"),
     [
-        ("import sys; tell([]); sys.exit('no such thing')", "exit code 1: no such thing"),
-        ("pass", "exit code 0: nothing on stderr"),
-        ("import os; os.kill(os.getpid(), 9)", "exit code 137: nothing on stderr"),
-        ("open(request['told'], 'w').write('[')", "exit code 0: nothing on stderr"),
+        (in_child.exit_with_text, "exit code 1: no such thing"),
+        (in_child.report_nothing, "exit code 0: nothing on stderr"),
+        (in_child.kill_itself, "exit code 137: nothing on stderr"),
+        (in_child.report_broken_json, "exit code 0: nothing on stderr"),
     ],
 )
-def test_a_child_process_that_fails_is_a_finding(source: str, words: str) -> None:
+def test_a_child_process_that_fails_is_a_finding(function: ChildFunction, words: str) -> None:
     """A child process that fails or gives no valid answer is a finding with its exit code and its last output."""
 
     async def asks(context: Context) -> None:
-        await context.run_child(source, what="telling")
+        await context.run_child(function, what="telling")
 
     (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
 
@@ -57,11 +58,11 @@ def test_a_child_process_that_fails_is_a_finding(source: str, words: str) -> Non
 def test_a_helper_of_a_child_process_ends_with_it() -> None:
     """A process that a child process started is killed with it, unless the child was asked to start jobs."""
     pids: list[int] = []
-    helper = "import subprocess, sys; tell([subprocess.Popen(['sleep', '1000']).pid])"
 
     async def asks(context: Context) -> None:
         for jobs in (False, True):
-            pids.extend(cast("list[int]", await context.run_child(helper, what="helping", jobs=jobs, within=10)))
+            told = await context.run_child(in_child.start_helper, what="helping", jobs=jobs, within=10)
+            pids.extend(cast("list[int]", told))
 
     (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
 
@@ -107,8 +108,9 @@ def test_a_child_process_ends_without_its_parents_help() -> None:
 
     async def asks(context: Context) -> None:
         file = context.tmp / "pid"
-        source = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
-        asking = asyncio.ensure_future(context.run_child(source, what="sleeping", within=1))
+        asking = asyncio.ensure_future(
+            context.run_child(in_child.write_id_and_sleep, str(file), what="sleeping", within=1)
+        )
         while not (file.exists() and file.read_text()):  # noqa: ASYNC110 -- another process writes it
             await asyncio.sleep(0.01)
         pids.append(int(file.read_text()))
@@ -126,9 +128,20 @@ def test_the_end_of_a_long_output_is_reported() -> None:
     """The finding holds the end of what a child process printed, even after 40 MB of other output."""
 
     async def asks(context: Context) -> None:
-        source = "import sys; sys.stderr.write('x' * 40_000_000); sys.exit('\\nthe reason')"
-        await context.run_child(source, what="telling")
+        await context.run_child(in_child.print_much, what="telling")
 
     (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
 
     assert result.message.endswith("exit code 1: the reason")
+
+
+def test_a_report_is_written_by_what_the_child_held_before_it_made_the_subject() -> None:
+    """A subject that replaces functions of the library changes no report."""
+
+    async def asks(context: Context) -> None:
+        told = await context.run_child(in_child.replace_json, what="telling")
+        context.expect(told == ["the truth"], expected="the report", observed=told)
+
+    (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
+
+    assert result.state is State.PASSED, result.detail

@@ -14,7 +14,7 @@ from intercede.contract import (
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import Context
-from intercede.testing.subjects.entering import Door
+from intercede.testing.subjects.entering import LoginThrottle
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_a_login_after_all_tries_failed_is_tried_once() -> None:
 
 def test_logins_of_several_loops_all_succeed() -> None:
     """Checks on two event loops after each other can log in through one limit of logins."""
-    door, inside, most = Door(), 0, 0
+    throttle, inside, most = LoginThrottle(), 0, 0
 
     async def attempt() -> None:
         nonlocal inside, most
@@ -105,7 +105,7 @@ def test_logins_of_several_loops_all_succeed() -> None:
         inside -= 1
 
     async def enter_all() -> None:
-        await asyncio.gather(*(door.enter(attempt, 0.01) for _ in range(20)))
+        await asyncio.gather(*(throttle.enter(attempt, 0.01) for _ in range(20)))
 
     for _ in range(2):
         refused: list[bool] = []

@@ -18,17 +18,13 @@ from intercede.testing.run.cleanup import clean_up, describe_leftovers, has_left
 from intercede.testing.run.context import Context, format_value
 from intercede.testing.run.driver import open_backend
 from intercede.testing.run.finding import format_error
-from intercede.testing.subjects.child import run_child
+from intercede.testing.subjects.child import ChildContext, ChildFunction, run_child
 from intercede.testing.subjects.subject import Subject
 
 __all__ = ["calibrate", "end_calibration_jobs", "run_calibration_jobs"]
 
 _LONGEST = 1800.0
 """The time limit of the measurement, in seconds. For a slower resource the user gives the timeout scale as a number."""
-_SOURCE = """
-from intercede.testing.run.calibrate import {0}
-tell({0}(subject, arguments))
-"""
 _COPIES, _NAP = 8, 1
 """The number of jobs, and how many seconds each sleeps. There are several because concurrent checks share a queue."""
 _ORDINARY = 5.0
@@ -64,28 +60,28 @@ def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[
     """Measure in a child process. Return the seconds or why it failed, and a text that names jobs that may be left."""
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
-        found, left = _run_in_child(subject, "run_calibration_jobs", arguments)
+        found, left = _run_in_child(subject, run_calibration_jobs, arguments)
     except KeyboardInterrupt as interruption:
         interruption.add_note(f"jobs for the measurement were running, with the tag {arguments[0]}")
-        _, left = _run_in_child(subject, "end_calibration_jobs", arguments)
+        _, left = _run_in_child(subject, end_calibration_jobs, arguments)
         if left:
             interruption.add_note(left)
         raise
     if left:
-        _, left = _run_in_child(subject, "end_calibration_jobs", arguments)
+        _, left = _run_in_child(subject, end_calibration_jobs, arguments)
     return found, left
 
 
-def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
-    """Call ``run_calibration_jobs`` or ``end_calibration_jobs`` in a child process, and return the result."""
+def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence[str]) -> tuple[float | str, str]:
+    """Call one of the functions below in a child process, and return its report."""
     seconds = _LONGEST + _CLEAN_UP_SECONDS * _LONGEST / _ORDINARY
     with make_scratch_directory(gettempdir()) as directory:
         ending = timeouts.run_in_thread(
-            lambda: run_child(subject, _SOURCE.format(what), arguments, directory, seconds=seconds, jobs=True), seconds
+            lambda: run_child(subject, function, arguments, directory, seconds=seconds, jobs=True), seconds
         )
     child = ending.value
-    if child is not None and child.told is not None:
-        found, left = cast("tuple[float | str, str]", child.told)
+    if child is not None and child.report is not None:
+        found, left = cast("tuple[float | str, str]", child.report)
         return found, left
     said = (
         f"the process ended with exit code {child.code}: {child.last_words}" if child else format_value(ending.raised)
@@ -93,40 +89,36 @@ def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tupl
     return said, f"jobs may be left with the tag {arguments[0]}"
 
 
-def run_calibration_jobs(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str]:
+def run_calibration_jobs(child: ChildContext) -> None:
     """Run the jobs of the measurement from this process, and end those that are still running afterwards.
 
-    Args:
-        subject: The subject that runs the jobs.
-        arguments: The tag of the jobs, and the capabilities that the subject claims.
-
-    Returns:
-        The seconds that the jobs took or why they failed, and a text that names jobs that may be left.
+    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report is the seconds that the
+    jobs took or why they failed, and a text that names jobs that may be left.
     """
-    tag, *claimed = arguments
+    tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:
         tmp, aside = directory / "jobs", directory / "aside"
         tmp.mkdir()
-        context = _make_context(subject, tmp, claimed, _LONGEST / _ORDINARY)
+        context = _make_context(child.subject, tmp, claimed, _LONGEST / _ORDINARY)
         began = time.monotonic()
         ending = timeouts.run_in_thread(lambda: _submit_and_wait(context, tag), _LONGEST)
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)
-    return seconds if ending.raised is None else format_error(ending.raised), _describe_left(context)
+    child.report((seconds if ending.raised is None else format_error(ending.raised), _describe_left(context)))
 
 
-def end_calibration_jobs(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
+def end_calibration_jobs(child: ChildContext) -> None:
     """End the jobs of a measurement that was interrupted.
 
-    The arguments and the result are like those of ``run_calibration_jobs``.
+    The arguments and the report are like those of ``run_calibration_jobs``.
     """
-    tag, *claimed = arguments
+    tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:
-        context = _make_context(subject, directory, claimed, 1.0)
+        context = _make_context(child.subject, directory, claimed, 1.0)
         context.tags[tag] = None
         clean_up(context, directory / "aside", evidence=False)
-    return 0.0, _describe_left(context)
+    child.report((0.0, _describe_left(context)))
 
 
 def _make_context(subject: Subject, tmp: Path, claimed: Sequence[str], scale: float) -> Context:

@@ -23,8 +23,8 @@ from intercede.testing.isolation import timeouts
 from intercede.testing.model.calls import Call, get_class_name
 from intercede.testing.model.clause import Clause
 from intercede.testing.run.waiting import QueueActivity, Wait
-from intercede.testing.subjects.child import run_child
-from intercede.testing.subjects.entering import Door, Semaphores
+from intercede.testing.subjects.child import ChildFunction, run_child
+from intercede.testing.subjects.entering import LoginThrottle, Semaphores
 from intercede.testing.subjects.subject import Subject
 
 __all__ = ["SECONDS", "Check", "CheckFailed", "Context", "collect", "format_value", "get_check"]
@@ -127,7 +127,7 @@ class Context:
         scale: float = 1.0,
         children: Semaphores | None = None,
         traffic: QueueActivity | None = None,
-        door: Door | None = None,
+        throttle: LoginThrottle | None = None,
     ) -> None:
         self.subject = subject
         self._children = children or Semaphores(1)
@@ -150,7 +150,7 @@ class Context:
         self._fetched = 0
         self.traffic = traffic or QueueActivity()
         """The activity of the queue, as the checks of the run see it."""
-        self.door = door or Door()
+        self.throttle = throttle or LoginThrottle()
         self._waits: list[Wait] = []
 
     @property
@@ -188,7 +188,7 @@ class Context:
             made = make()
             return made, await self.record("__aenter__", "", type(made).__aenter__(made))
 
-        return await self.door.enter(attempt, self.scale)
+        return await self.throttle.enter(attempt, self.scale)
 
     # Values and expectations
 
@@ -245,36 +245,34 @@ class Context:
     # Child processes
 
     async def run_child(
-        self, source: str, *arguments: str, what: str, jobs: bool = False, within: float = SECONDS
+        self, function: ChildFunction, *arguments: str, what: str, jobs: bool = False, within: float = SECONDS
     ) -> object:
-        """Run Python source in a child process, and return what it told.
-
-        These names are defined in the source: ``make_backend`` makes a new backend of the same subject, not entered yet;
-        ``make_plugin`` makes the subject itself; ``arguments`` is a list of strings; ``tell`` takes the result as plain data.
+        """Call a function of a module in a child process, and return its report.
 
         Args:
-            source: What it does.
-            arguments: Handed to it.
-            what: What that is, for the finding where it does not work.
-            jobs: Whether it starts jobs, which may be processes that go on.
-            within: So many seconds it may take, times ``scale``.
+            function: The function. It takes a ChildContext, with the subject, the arguments and ``report``.
+            arguments: The arguments in its context.
+            what: What it does, in words, for the message if it fails.
+            jobs: Whether it starts jobs, which may outlive it.
+            within: The time limit in seconds, before it is multiplied by ``scale``.
 
         Raises:
-            CheckFailed: It did not end in time, or well, or told nothing.
+            CheckFailed: It did not end in time, did not exit with 0, or reported nothing.
         """
-        async with self._children.here:  # to wait for others is no part of its time
+        async with self._children.here:  # waiting for other child processes is not part of its time
             seconds = within * self.scale * timeouts.get_load_factor()
             child = await self.call(
                 "child process",
                 f"{what}{', ' if arguments else ''}{', '.join(map(format_value, arguments))}",
-                lambda: run_child(self.subject, source, arguments, self.tmp, seconds=seconds, jobs=jobs),
+                lambda: run_child(self.subject, function, arguments, self.tmp, seconds=seconds, jobs=jobs),
                 within=within,
             )
-        said = f"it ended with exit code {child.code}: {child.last_words}"
         self.expect(
-            child.code == 0 and child.told is not None, expected=f"{what} to work in a child process", observed=said
+            child.code == 0 and child.report is not None,
+            expected=f"{what} to work in a child process",
+            observed=f"it ended with exit code {child.code}: {child.last_words}",
         )
-        return child.told
+        return child.report
 
     # Calls of the subject
 

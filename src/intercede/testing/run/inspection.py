@@ -36,7 +36,7 @@ from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 from intercede.testing.run.context import Context, get_check
 from intercede.testing.run.finding import Finding, classify, format_failure
 from intercede.testing.run.waiting import IN_QUEUE, QueueActivity
-from intercede.testing.subjects.entering import Door, Semaphores
+from intercede.testing.subjects.entering import LoginThrottle, Semaphores
 from intercede.testing.subjects.subject import Subject
 
 __all__ = ["JOBS", "Inspection"]
@@ -95,7 +95,7 @@ class Inspection:
         self._children = Semaphores(os.cpu_count() or 2)  # each child starts an interpreter
         self._contexts: dict[Context, str] = {}
         """The contexts of checks that have started and may have left jobs, with the ids of their clauses."""
-        self._traffic, self._door = QueueActivity(), Door()
+        self._traffic, self._throttle = QueueActivity(), LoginThrottle()
         self._interrupted = False
         self._left: list[str] = []
 
@@ -326,7 +326,7 @@ class Inspection:
                 scale=self.scale,
                 children=children,
                 traffic=self._traffic if children else None,
-                door=self._door if children else None,
+                throttle=self._throttle if children else None,
             )
             self._contexts[context] = clause.id
             yield context, evidence_directory

@@ -1,104 +1,129 @@
-"""A child process that can build the subject: what must not happen in this one happens there."""
+"""Functions that run in a child process, where a subject cannot harm the process that checks it."""
 
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from inspect import isawaitable
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
+from typing import Never, cast
 
 from intercede.forkserver import ForkServer, ForkServerError, Process
-from intercede.testing.subjects.subject import Subject
+from intercede.testing.subjects.subject import Subject, SubjectSpec, make_subject_from_spec
 
-__all__ = ["CHILDREN", "STANDALONE_SOURCE", "Child", "run_child"]
+__all__ = ["CHILDREN", "Child", "ChildContext", "ChildFunction", "call_again", "call_function", "run_child"]
 
-_SOURCE = """
-import json, resource, signal
-signal.alarm(request["seconds"])  # whoever waits for it may be gone
-if request["size"]:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (request["size"], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
-    with open(request["told"], "w", encoding="utf-8") as file:
-        file.write(dumps(value))
-from intercede.testing.subjects.subject import make_subject_from_spec
-from intercede.testing.subjects.entering import entered
-subject = make_subject_from_spec(request["subject"])
-names = {"__name__": "__main__", "entered": entered, "make_plugin": subject.make_plugin, "make_backend": subject.make_backend, "tell": tell, "request": request, "subject": subject}
-exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
-"""
-"""The source that it executes, with ``request`` defined."""
-STANDALONE_SOURCE = f"""
-import json, sys
-request = json.loads(sys.stdin.buffer.read())
-sys.path[:] = request["path"]
-{_SOURCE}"""
-"""The same, for one that is executed and reads that from its stdin."""
+_SOURCE = "from intercede.testing.subjects.child import call_function\ncall_function(request)\n"
+_RESTART = "import sys; sys.path[:] = sys.argv[2:]\nfrom intercede.testing.subjects import child\nchild.call_again()\n"
 CHILDREN = ForkServer(
     "asyncio", "intercede.batch", "intercede.config", "intercede.registry.loading", "intercede.testing.run.context"
 )
+"""Starts the child processes, with these modules imported."""
 
-_LOST = 255
-"""The exit code of one whose end nobody saw."""
+_UNKNOWN_END = 255
+"""The exit code of a child process whose end was not seen."""
 _GRACE = 10.0
-"""Seconds that killing it may take."""
-_LARGEST = 256 << 20
-"""The most bytes of a file that one writes which starts no jobs: it might print without end."""
-_MOST = 16 << 20
-"""The most bytes that are read of what it tells, and of the end of what it prints."""
+"""Seconds that killing a child process may take."""
+_LARGEST_FILE = 256 << 20
+"""The most bytes of a file that a child process without jobs may write: it might print without end."""
+_MOST_READ = 16 << 20
+"""The most bytes that are read of a report, and of the end of stderr."""
+
+
+@dataclass(frozen=True)
+class ChildContext:
+    """Everything that a function is given in a child process."""
+
+    subject: Subject
+    arguments: Sequence[str]
+    report: Callable[[object], None]
+    """Sends plain data to the parent. The last report counts."""
+    request: Mapping[str, object]
+    """The request of the parent, in JSON's types."""
+
+    def start_again(self, file: Path, **variables: str) -> Never:
+        """Replace this process by a new interpreter that calls the same function, with some environment variables.
+
+        Args:
+            file: A file to write the request to.
+            variables: The variables, by name.
+        """
+        file.write_text(json.dumps(self.request), "utf-8")
+        path = [each for each in sys.path if isinstance(cast("object", each), str)]
+        os.execve(  # noqa: S606 -- our own interpreter, without a shell
+            sys.executable, [sys.executable, "-c", _RESTART, str(file), *path], {**os.environ, **variables}
+        )
+
+
+ChildFunction = Callable[[ChildContext], Awaitable[None] | None]
+"""A function of a module, which the child process imports by name. Coroutine functions are awaited."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """How a child process ended."""
+    """The end of a child process."""
 
     code: int
-    """Its exit code; 128 + n where signal n ended it."""
+    """The exit code; 128 + n if signal n ended the process."""
     stderr: str
-    told: object = None
-    """What its source told last, in basic types; None: nothing, or what is no JSON."""
+    report: object = None
+    """The last report, as plain data. It is None if there was no report, or one that is not valid JSON."""
 
     @property
     def last_words(self) -> str:
-        """The last line of what it printed on stderr."""
+        """The last line of stderr."""
         return self.stderr.strip().rpartition("\n")[2] or "nothing on stderr"
 
 
 async def run_child(
-    subject: Subject, source: str, arguments: Sequence[str], scratch: Path, *, seconds: float, jobs: bool = False
+    subject: Subject,
+    function: ChildFunction,
+    arguments: Sequence[str],
+    scratch: Path,
+    *,
+    seconds: float,
+    jobs: bool = False,
 ) -> Child:
-    """Run Python source in a child process that can build the subject. It is killed where this is cancelled.
+    """Call a function in a child process, with a subject made there. If this is cancelled, the process is killed.
 
     Args:
-        subject: What ``make_backend`` and ``make_plugin`` make in the child.
-        source: What it does. What it gives to ``tell`` comes back: its stdout is the subject's, too.
-        arguments: A list of that name in the child.
-        scratch: A directory of its own for the time being: files are left in it.
-        seconds: After so many it ends by itself: this loop may stand still, and never cancel it.
-        jobs: Whether it starts jobs, which may be processes that go on; otherwise whatever it started ends with it.
+        subject: The subject. The child process makes it from its specification.
+        function: The function. What it gives to ``report`` is returned: its stdout is the subject's, too.
+        arguments: The arguments in the function's context.
+        scratch: A directory in which files may be left.
+        seconds: The time limit. The process ends itself: the loop of the parent may be blocked, and never cancel it.
+        jobs: Whether it starts jobs, which may outlive it. Otherwise everything that it started is ended with it.
     """
     # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
-    told, said = (scratch / f".{token_hex(8)}" for _ in range(2))
+    report, printed = (scratch / f".{token_hex(8)}" for _ in range(2))
     request = {
         "subject": subject.spec,
-        "source": source,
+        "function": f"{function.__module__}:{function.__qualname__}",
         "arguments": arguments,
-        "told": str(told),
+        "report": str(report),
         "seconds": ceil(seconds) + 1,
-        "size": 0 if jobs else _LARGEST,  # what a job writes is its own affair
+        "largest_file": 0 if jobs else _LARGEST_FILE,  # jobs may write what they like
     }
     try:
-        with said.open("wb") as stderr:
+        with printed.open("wb") as stderr:
             process = CHILDREN.start(_SOURCE, {"request": request}, {2: stderr.fileno()}, may_leave=jobs)
         code = await _wait_or_kill(process)
     except ForkServerError as error:
-        return Child(_LOST, f"{_read(said).decode(errors='replace')}\n{error}")
-    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _load_answer(told))
+        return Child(_UNKNOWN_END, f"{_read_end(printed).decode(errors='replace')}\n{error}")
+    stderr_text = _read_end(printed).decode(errors="replace")
+    return Child(code if code >= 0 else 128 - code, stderr_text, _load_report(report))
 
 
 async def _wait_or_kill(process: Process) -> int:
-    """Await its end. If this is cancelled, it is killed, and the cancellation has to wait for that."""
+    """Wait for the end of a process. If this is cancelled, kill the process, and wait for its end all the same."""
     ended = asyncio.ensure_future(process.wait_async())
     cancelled = None
     while not ended.done():
@@ -107,25 +132,62 @@ async def _wait_or_kill(process: Process) -> int:
         except asyncio.CancelledError as error:
             cancelled = error
             process.kill()
-            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # what kills it may have been stopped
+            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # the child may have stopped what kills it
     process.close()
     if cancelled is not None:
         raise cancelled
     return ended.result()
 
 
-def _load_answer(file: Path) -> object:
+def _load_report(file: Path) -> object:
     try:
-        return json.loads(_read(file))
+        return json.loads(_read_end(file))
     except (ValueError, RecursionError):  # the second: brackets without end
         return None
 
 
-def _read(file: Path) -> bytes:
-    """Read the end of a file; nothing where a subject has removed it, or nobody wrote it."""
+def _read_end(file: Path) -> bytes:
+    """Read the end of a file. A file that was never written, or was removed, is empty."""
     try:
         with file.open("rb") as opened:
-            opened.seek(max(0, os.fstat(opened.fileno()).st_size - _MOST))
-            return opened.read(_MOST)
+            opened.seek(max(0, os.fstat(opened.fileno()).st_size - _MOST_READ))
+            return opened.read(_MOST_READ)
     except OSError:
         return b""
+
+
+# In the child process
+
+
+def call_function(request: Mapping[str, object]) -> None:
+    """Call the function of a request in this process, which was started for it."""
+    signal.alarm(cast("int", request["seconds"]))  # the parent may have ended
+    if largest := cast("int", request["largest_file"]):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    report = _make_report(str(request["report"]))
+    module, _, name = str(request["function"]).partition(":")
+    function = cast("ChildFunction", attrgetter(name)(import_module(module)))
+    subject = make_subject_from_spec(cast("SubjectSpec", request["subject"]))
+    result = function(ChildContext(subject, cast("Sequence[str]", request["arguments"]), report, request))
+    if isawaitable(result):
+        asyncio.run(_await_result(result))
+
+
+async def _await_result(result: Awaitable[None]) -> None:
+    await result
+
+
+def _make_report(path: str) -> Callable[[object], None]:
+    """Return the function that writes a report. It holds what it calls: the subject may replace it in the modules."""
+    open_file, dumps = open, json.dumps
+
+    def report(value: object) -> None:
+        with open_file(path, "w", encoding="utf-8") as file:
+            file.write(dumps(value))
+
+    return report
+
+
+def call_again() -> None:
+    """Call the function of a request in this process, which has replaced another one."""
+    call_function(json.loads(Path(sys.argv[1]).read_bytes()))

@@ -1,4 +1,4 @@
-"""Entering subjects, many at a time: a server drops logins when many come at once."""
+"""Enter subjects, many at a time: a server drops logins if many come at once."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -8,79 +8,82 @@ from weakref import WeakKeyDictionary
 
 from intercede.contract.errors import TransportError
 
-__all__ = ["Door", "Semaphores", "entered"]
+__all__ = ["LoginThrottle", "Semaphores", "open_plugin"]
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before a way there that failed, and may be tried again, is."""
+"""Seconds before each further attempt to enter a subject."""
 _FEW = 2
-"""So many enter at a time once a way there has failed."""
+"""The number of subjects that are entered at a time after a login has failed."""
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=AbstractAsyncContextManager[object])
 
 
 class Semaphores:
-    """Admit at most N at a time on each event loop: a semaphore of asyncio belongs to one loop only."""
+    """A semaphore for each event loop: one of asyncio belongs to one loop only.
 
-    def __init__(self, many: int) -> None:
-        self._many = many
-        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+    Args:
+        permits: How many tasks of a loop may hold its semaphore at a time.
+    """
+
+    def __init__(self, permits: int) -> None:
+        self._permits = permits
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     @property
     def here(self) -> asyncio.Semaphore:
-        """That of the running loop."""
-        return self._of.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._many))
+        """The semaphore of the running loop."""
+        return self._by_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._permits))
 
 
-class Door:
-    """Lets everybody in at once, until a way there fails that may be tried again: from then on, a few at a time.
+class LoginThrottle:
+    """Limits how many subjects are entered at a time, once a login has failed that may be tried again.
 
-    A server drops logins when many come at once. The checks of a run share one. If all tries failed and nobody was ever let
-    in, it is shut: who comes later tries once.
+    The checks of a run share one. If a check has used all its attempts, and no login has ever succeeded, each later check
+    tries once.
     """
 
     def __init__(self) -> None:
-        self._is_wide = True
-        self._is_shut = self._has_let_in = False
+        self._is_limited = self._is_hopeless = self._has_succeeded = False
         self._few = Semaphores(_FEW)
 
     async def enter(self, attempt: Callable[[], Awaitable[_T]], scale: float) -> _T:
-        """Try to enter, and again after a pause if that makes sense.
+        """Enter a subject, in several attempts with pauses if need be.
 
         Args:
-            attempt: Tries once.
+            attempt: Makes one attempt.
             scale: Multiplies the pauses.
 
         Raises:
-            TransportError: It makes no sense to try again, or all tries failed.
+            TransportError: Every attempt failed, or one failed with an error that is not retryable.
         """
-        for pause in () if self._is_shut else _PAUSES:
+        for pause in () if self._is_hopeless else _PAUSES:
             try:
                 return await self._enter_once(attempt)
             except TransportError as error:
                 if not error.retryable:
                     raise
-            self._is_wide = False
+            self._is_limited = True
             await asyncio.sleep(pause * scale)
-        self._is_shut = not self._has_let_in  # unless this last try is let in
+        self._is_hopeless = not self._has_succeeded  # unless the last attempt succeeds
         return await self._enter_once(attempt)
 
     async def _enter_once(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        async with nullcontext() if self._is_wide else self._few.here:
+        async with self._few.here if self._is_limited else nullcontext():
             entered = await attempt()
-        self._has_let_in, self._is_shut = True, False
+        self._has_succeeded, self._is_hopeless = True, False
         return entered
 
 
 @asynccontextmanager
-async def entered(make: Callable[[], _E]) -> AsyncGenerator[_E]:
-    """Enter a subject in a child process, which has a door of its own, and leave it afterwards.
+async def open_plugin(make: Callable[[], _E]) -> AsyncGenerator[_E]:
+    """Enter a subject in a child process, in several attempts if need be, and leave it afterwards.
 
     Args:
-        make: Makes a fresh one for each try.
+        make: Makes a new object for each attempt.
 
     Raises:
-        TransportError: It makes no sense to try again, or all tries failed.
+        TransportError: Every attempt failed, or one failed with an error that is not retryable.
     """
 
     async def attempt() -> _E:
@@ -88,7 +91,7 @@ async def entered(make: Callable[[], _E]) -> AsyncGenerator[_E]:
         await made.__aenter__()
         return made
 
-    made = await Door().enter(attempt, 1)
+    made = await LoginThrottle().enter(attempt, 1)
     async with AsyncExitStack() as leaving:
         leaving.push_async_exit(made)
         yield made

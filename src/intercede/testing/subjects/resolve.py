@@ -22,6 +22,7 @@ from intercede.testing.isolation.files import make_scratch_directory
 from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.subjects.child import Child, run_child
+from intercede.testing.subjects.claims import report_claims
 from intercede.testing.subjects.subject import RegistrySubject, load_configuration
 
 __all__ = ["examine", "resolve"]
@@ -105,27 +106,6 @@ def _copy_data(value: object) -> object:
 # Loading a subject in a child process
 
 
-_EXAMINATION = """
-import warnings
-from intercede.contract import capabilities
-from intercede.contract.errors import ConfigError, PluginContractError, PluginError, PluginLoadError
-answer = {}
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    try:
-        make_plugin()
-        answer["capabilities"] = sorted(capabilities(make_backend())) if arguments != ["scheduler"] else []
-    except (PluginLoadError, PluginContractError) as error:
-        answer["refusal"] = str(error)
-    except (ConfigError, PluginError) as error:
-        answer["usage"] = str(error)
-    except BaseException as error:
-        answer["refusal"] = f"building it raised {type(error).__name__}: {error}"
-answer["warnings"] = [str(each.message) for each in caught if each.category.__name__ == "PluginShadowWarning"]
-tell(answer)
-"""
-
-
 def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[SubjectInfo, ...]:
     """Load each subject in a child process of its own, and return what it claims or why it was refused.
 
@@ -147,11 +127,11 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
 async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
     with make_scratch_directory(gettempdir()) as directory:
         try:
-            examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
+            examination = run_child(subject, report_claims, [], directory, seconds=seconds)
             child = await timeouts.limit_time(seconds, examination)
         except timeouts.TimeLimitExceeded:
             return _make_info(subject, {"refusal": f"it did not load within {seconds:g} s"})
-    answer = _parse_answer(child.told) or {"refusal": _describe_death(child)}
+    answer = _parse_answer(child.report) or {"refusal": _describe_death(child)}
     if "usage" in answer:
         raise IntercedeError(make_scrubber(subject.full_config)(str(answer["usage"])))
     return _make_info(subject, answer)

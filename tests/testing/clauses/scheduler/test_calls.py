@@ -7,7 +7,8 @@ from tests.built_in import ENTRY_POINTS, load_scheduler
 
 from intercede.batch.remote import api
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes import calls, sandbox
+from intercede.testing.clauses.scheduler import fragment_functions
+from intercede.testing.clauses.support import sandbox
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.run.context import CheckFailed
 
@@ -15,7 +16,7 @@ from intercede.testing.run.context import CheckFailed
 @pytest.mark.parametrize("made", [*map(load_scheduler, ENTRY_POINTS), PlainQueue])
 def test_built_in_schedulers_call_documented_functions(made: type[Scheduler], tmp_path: Path) -> None:
     """The fragments of the built-in schedulers call only documented functions."""
-    calls.probe_calls(made, tmp_path)
+    fragment_functions.probe_calls(made, tmp_path)
 
 
 @pytest.mark.parametrize("verb", ["submit", "status", "kill", "list"])
@@ -32,7 +33,7 @@ def test_a_function_that_fails_in_one_verb_is_found(
     monkeypatch.setattr(sandbox, "write_program", write_program)
 
     with pytest.raises(CheckFailed, match=f"each function to work in a fragment of {verb}"):
-        calls.probe_calls(PlainQueue, tmp_path)
+        fragment_functions.probe_calls(PlainQueue, tmp_path)
 
 
 class Commented(PlainQueue):
@@ -45,7 +46,7 @@ class Commented(PlainQueue):
 
 def test_comments_and_similar_names_are_allowed(tmp_path: Path) -> None:
     """Comments and names that only resemble private functions are no finding."""
-    calls.probe_calls(Commented, tmp_path)
+    fragment_functions.probe_calls(Commented, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_private_file_is_seen_where_a_script_names_a_file(tmp_path: Path, line
             return f"plainq list\n{line}"
 
     with pytest.raises(CheckFailed, match="which is private"):
-        calls.probe_calls(Reads, tmp_path)
+        fragment_functions.probe_calls(Reads, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,4 +100,4 @@ def test_words_that_name_no_private_file_are_the_author_s(tmp_path: Path, line: 
             """List."""
             return f"plainq list\n{line}"
 
-    calls.probe_calls(Says, tmp_path)
+    fragment_functions.probe_calls(Says, tmp_path)

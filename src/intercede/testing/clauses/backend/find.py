@@ -10,6 +10,7 @@ from pathlib import Path
 
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
 from intercede.testing.clauses import clause
+from intercede.testing.clauses.support import child_functions
 from intercede.testing.clauses.support.handles import read_handles
 from intercede.testing.model.calls import shorten
 from intercede.testing.model.clause import MUST
@@ -24,17 +25,6 @@ _TRIES = 10
 _COPIES, _SEVERAL = 3, 5
 _LATER = 0.5
 """Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
-
-_FIND = """
-import asyncio
-
-async def main():
-    async with entered(make_backend) as backend:
-        found = await backend.find(arguments[0])
-    tell([handle.model_dump() for handle in found])
-
-asyncio.run(main())
-"""
 
 
 async def _expect_found(backend: BackendDriver, tag: str, handles: Sequence[JobHandle], what: str) -> None:
@@ -98,7 +88,7 @@ async def check_from_elsewhere(context: Context) -> None:
         handles = await backend.submit_jobs(context.sh("exit 0", tag=tag), copies=2)
     async with open_backend(context) as other:
         await _expect_found(other, tag, handles, "the two jobs that another instance submitted")
-    found = read_handles(await context.run_child(_FIND, tag, what="find"))
+    found = read_handles(await context.run_child(child_functions.find_jobs, tag, what="find"))
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 

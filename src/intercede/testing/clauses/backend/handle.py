@@ -4,7 +4,7 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support.children import DRIVE, NAME
+from intercede.testing.clauses.support import child_functions
 from intercede.testing.clauses.support.handles import dump_handle, read_handles
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.answers import describe_status
@@ -73,7 +73,7 @@ async def check_another_process(context: Context) -> None:
     """Submit here, and ask in a child process."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 3"))
-        told = await context.run_child(DRIVE, dump_handle(handle), what="asking for its status")
+        told = await context.run_child(child_functions.poll_job, dump_handle(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
         expected = "another process to get FAILED and 3"
         observed = f"{state} and {code}, evidence: {evidence or 'none'}"
@@ -117,7 +117,9 @@ async def check_resource_name(context: Context) -> None:
         async with open_backend(context) as backend:
             handle = await backend.submit_job(context.sh("exit 0"))
             names.append(handle.resource)
-    (theirs,) = read_handles([await context.run_child(NAME, tag, what="submitting a job", jobs=True)])
+    (theirs,) = read_handles(
+        [await context.run_child(child_functions.submit_job, tag, what="submitting a job", jobs=True)]
+    )
     context.remember([theirs])
     names.append(theirs.resource)
     expected = "one name of the resource, in two instances and another process"

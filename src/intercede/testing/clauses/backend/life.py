@@ -9,7 +9,7 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support.children import COMPARE, WATCH
+from intercede.testing.clauses.support import child_functions
 from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.clauses.support.verbs import (
     Verb,
@@ -46,7 +46,7 @@ _CANCELLED = 10.0
 )
 async def check_construction(context: Context) -> None:
     """Construct the object twice in a child process, the second time under an audit hook."""
-    seen = await context.run_child(WATCH, what="constructing it twice")
+    seen = await context.run_child(child_functions.watch_backend, what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -353,7 +353,9 @@ async def check_process(context: Context) -> None:
     """Use every verb in a child process, and compare its state before entering with its state after leaving."""
     tag = context.make_token()
     context.tags[tag] = None
-    reported = await context.run_child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
+    reported = await context.run_child(
+        child_functions.report_changes, tag, str(context.tmp), what="using every verb", jobs=True
+    )
     changed = cast("list[object]", expect_type(list, reported, "the report of the child process"))
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -11,8 +11,7 @@ from pydantic import SecretBytes
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.children import NEST
+from intercede.testing.clauses.support import child_functions, payloads
 from intercede.testing.clauses.support.handles import dump_handle, read_handles
 from intercede.testing.clauses.support.outputs import expect_payload_ok, group_by_text, read_output_file
 from intercede.testing.clauses.support.secrecy import LOOK, SEEN, collect_logs, get_text, watch_processes
@@ -630,7 +629,9 @@ async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
     spec = _show_variables(context).model_dump_json()
-    told = await context.run_child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
+    told = await context.run_child(
+        child_functions.submit_with_variables, spec, str(file), what="submitting from inside of a job", jobs=True
+    )
     handles = read_handles([told])
     context.remember(handles)
     return handles

@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack, suppress
 
 from intercede.contract.errors import NotOpenError
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.children import WATCH
+from intercede.testing.clauses.support import child_functions, payloads
 from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.clauses.transport.runs import (
     FILLER,
@@ -45,7 +44,7 @@ _LONG = 0.1
 )
 async def check_construction(context: Context) -> None:
     """Construct the transport twice in a child process, the second time under an audit hook."""
-    seen = await context.run_child(WATCH, "plugin", what="constructing it twice")
+    seen = await context.run_child(child_functions.watch_plugin, what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 

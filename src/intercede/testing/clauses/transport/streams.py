@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import cast
 
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.transport.children import INHERIT, PUMP
+from intercede.testing.clauses.support import child_functions
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Taken,
@@ -109,7 +109,10 @@ async def check_last_of_stderr(context: Context) -> None:
 )
 async def check_no_stdin(context: Context) -> None:
     """Run `cat` from a child process whose stdin holds a line and never ends."""
-    [read] = cast("list[str | None]", await context.run_child(INHERIT, str(5 * context.scale), what="running `cat`"))
+    [read] = cast(
+        "list[str | None]",
+        await context.run_child(child_functions.read_inherited_stdin, str(5 * context.scale), what="running `cat`"),
+    )
     observed = "it did not end" if read is None else f"it read {read!r}"
     context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
 
@@ -392,7 +395,9 @@ async def check_slow_sink(context: Context) -> None:
 async def check_memory(context: Context) -> None:
     """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
     pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
-    told = await context.run_child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
+    told = await context.run_child(
+        child_functions.send_through_cat, *pieces, what="sending 100 MB through `cat`", within=120
+    )
     back, grown = cast("list[int]", told)
     context.expect(back == _HUNDRED, expected=f"{_HUNDRED} bytes to come back", observed=f"{back}")
     context.expect(

@@ -6,10 +6,33 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse_recording
-from intercede.testing.clauses.scheduler.probes.marks import find_mark, list_submissions, swap_marks
-from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
-from intercede.testing.run.context import format_value
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.marks import find_mark, list_submissions, swap_marks
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import KillRecording, ListRecording, StatusRecording
+from intercede.testing.clauses.support.scheduler_questions import expect, list_answers, make_scheduler, parse_recording
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
+
+
+@clause(
+    "IC-SCHEDULER-10",
+    title="A number that the queue used again is another job's: an id, and a listing, hold more than a number.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09", "IC-SCHEDULER-06"),
+    hint=(
+        "An id that is only the queue's number for the job: queues lose their state, and begin to count again. Let "
+        "the id hold the submission id, which is the job's name (`17.0@SUBMISSION_ID`); let the listing show name and "
+        "number; and compare both, in parse_status and parse_kill. parse_list makes the same ids. An id that the "
+        "queue never uses again, such as a UUID, is fine as it is. The same number with another name is absent: it "
+        "is not one of our jobs."
+    ),
+)
+async def check_names(context: Context) -> None:
+    """Look at recorded ids. Then let recorded listings show the same numbers under other names."""
+    await run_probe(context, probe_names)
 
 
 def probe_names(part: Callable[[], object], _tmp: Path) -> None:

@@ -15,7 +15,7 @@ from intercede.contract.errors import (
 from intercede.contract.job import CopyFailure, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
-from intercede.testing.clauses.scheduler.recordings import (
+from intercede.testing.clauses.support.recordings import (
     KillRecording,
     ListRecording,
     Raises,

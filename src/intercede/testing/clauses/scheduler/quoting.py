@@ -1,17 +1,16 @@
 """Whether data ever becomes shell: fragments run in a sandbox, with text that says everything a shell listens to."""
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, SECONDS, run_probe
+from intercede.testing.clauses.support.sandbox import CANARY, GLOBBED, Sandbox
+from intercede.testing.clauses.support.scheduler_questions import (
     SUBMISSION_ID,
     expect,
     get_api,
@@ -19,8 +18,8 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_batch,
     make_scheduler,
 )
-from intercede.testing.clauses.scheduler.probes.sandbox import CANARY, GLOBBED, Sandbox
-from intercede.testing.run.context import CheckFailed, format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _PLAIN = "icplain"
 _EVIL = (
@@ -37,15 +36,27 @@ _IDS = (
 _OF_IDS: tuple[Verb, ...] = ("status", "kill")
 _LARGE = Resources(cpus=10**9, memory_mb=10**12, wall_time_s=10**10, gpus=10**6)
 _SECONDS = 15.0
-_REPRODUCIBLE = settings(
-    max_examples=25,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    phases=[Phase.generate],  # each try is a process, and the pieces are short
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+"""How long combined texts are tried."""
+
+
+@clause(
+    "IC-SCHEDULER-03",
+    title="Native ids, submission ids, queues and carried names are data: a shell never interprets them.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    hint=(
+        "In sh: put double quotes around every variable, and never use eval. Instead of `for id in $(cat ...)` "
+        'write `while read -r id; do ... </dev/null; done <"$IC_IDS"`: without `</dev/null`, a command that reads '
+        "its stdin takes the other ids. In Python: use shlex.quote for all text that is not your own, once for each "
+        "shell that reads it. Refuse a queue that you cannot quote with UnsupportedSpecError. Text in a "
+        "here-document ends at its delimiter: quote that, or use printf."
+    ),
 )
+async def check_data_is_data(context: Context) -> None:
+    """Run the fragments with hostile text, in a sandbox in which every command but harmless tools is a stub."""
+    await run_probe(context, probe_shell, within=2 * SECONDS)
 
 
 def probe_shell(part: Callable[[], object], tmp: Path) -> None:
@@ -96,6 +107,8 @@ def _try_submission_ids(sandbox: Sandbox, scheduler: Scheduler) -> None:
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
+    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and the parent never needs it
+
     plain = _get_plain_script(scheduler) or ""
     usual, again = _count_arguments(sandbox.run("submit", plain)), _count_arguments(sandbox.run("submit", plain))
 
@@ -110,17 +123,7 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
     for each in evil:
         attempt(each)
         attempt(f"x{each}x")
-    end = time.monotonic() + _SECONDS
-    text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
-    pieces = st.lists(st.sampled_from(evil) | text, min_size=2, max_size=6).map("".join).filter(bool)
-
-    @_REPRODUCIBLE
-    @given(pieces)
-    def try_combined(queue: str) -> None:
-        if time.monotonic() < end:
-            attempt(queue)
-
-    try_combined()
+    fuzzing.try_combinations(attempt, evil, _SECONDS)
 
 
 def _count_arguments(calls: Sequence[Sequence[str]]) -> list[str]:

@@ -3,18 +3,43 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.probes.ask import list_answers, make_scheduler
-from intercede.testing.clauses.scheduler.probes.words import list_live_words
-from intercede.testing.clauses.scheduler.recordings import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.scheduler.unknown_states import list_live_words
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import (
     EXAMPLE,
     Recording,
     SubmitRecording,
     list_places,
     load_recordings,
 )
-from intercede.testing.run.context import CheckFailed
+from intercede.testing.clauses.support.scheduler_questions import list_answers, make_scheduler
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context
 
 _VERBS = ("submit", "status", "kill", "list")
+
+
+@clause(
+    "IC-SCHEDULER-09",
+    title=(
+        "The scheduler ships recordings of real answers: of each verb, of one and of several copies, of a job that "
+        "has not ended."
+    ),
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    hint=(
+        "`python -m intercede.testing record NAME DIRECTORY` makes them on a machine that can reach the scheduler. "
+        "Read them through: they expect the results that your parsers gave. Add by hand the answers that a healthy "
+        "scheduler does not give: an outage, a limit, rare states. Recordings are package data: make sure that your "
+        "wheel has them. A module that is one file has no place for them."
+    ),
+)
+async def check_shipped(context: Context) -> None:
+    """Look for them beside the module of the scheduler's class."""
+    await run_probe(context, probe_shipped)
 
 
 def probe_shipped(part: Callable[[], object], _tmp: Path) -> None:

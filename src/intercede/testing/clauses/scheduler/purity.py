@@ -1,5 +1,6 @@
 """Whether a scheduler's answers depend on its arguments only."""
 
+import asyncio
 import os
 import re
 import sys
@@ -15,7 +16,10 @@ from typing import cast
 from pydantic import BaseModel
 
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import KillRecording, StatusRecording, load_recordings
+from intercede.testing.clauses.support.scheduler_questions import (
     SUBMISSION_ID,
     call_method,
     expect,
@@ -25,9 +29,11 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_result,
     make_scheduler,
 )
-from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
-from intercede.testing.run.context import CheckFailed, format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
+_SEEDS = ("1", "2", "3")
+"""The seeds of the string hashes in three processes."""
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
 _OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that read the clock if they get at most this many arguments."""
@@ -44,6 +50,30 @@ _LIBRARY = (
 )
 """Code that may do I/O: imports and log records, which are part of no answer."""
 _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__.__code__}
+
+
+@clause(
+    "IC-SCHEDULER-01",
+    title="A scheduler is pure: no I/O and no clock, and the same answer to the same question, in every process.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    hint=(
+        "A method that opens a file, reads os.environ, the clock or the host's name, or starts a command: leave "
+        "such questions to a fragment, which asks them on the remote side, in sh. Text made by looping over a set "
+        "has another order in each process: sort it. State that one call leaves to the next. You may read files "
+        "beside the scheduler's own code."
+    ),
+)
+async def check_purity(context: Context) -> None:
+    """Ask everything twice in three processes with different hash seeds, under audit hooks."""
+    first, *others = await asyncio.gather(*(run_probe(context, probe_purity, seed) for seed in _SEEDS))
+    for other in others:
+        pairs = zip(cast("list[list[str]]", first), cast("list[list[str]]", other), strict=True)
+        for (asked, one), (_, another) in pairs:
+            observed = f"{format_value(one)} in one and {format_value(another)} in another"
+            context.expect(one == another, expected=f"the same answer from {asked} in every process", observed=observed)
 
 
 def probe_purity(part: Callable[[], object], _tmp: Path) -> object:

@@ -4,9 +4,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse
-from intercede.testing.clauses.scheduler.recordings import SubmitRecording
-from intercede.testing.run.context import format_value
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import SubmitRecording
+from intercede.testing.clauses.support.scheduler_questions import expect, list_answers, make_scheduler, parse
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
+
+
+@clause(
+    "IC-SCHEDULER-02",
+    title="parse_submit answers for each copy of a submission exactly once, with an id of its own or a refusal.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09",),
+    hint=(
+        "A parse_submit that gets fewer or more lines than copies: zip() silently drops the rest. Copies whose line "
+        "is missing may run: raise SchedulerError, and they are found by the submission id. If a limit refused them, they "
+        "are `refused`. The kit cannot check from here that the wrapper runs once for each remote index."
+    ),
+)
+async def check_copies(context: Context) -> None:
+    """Parse recorded submissions: as they are, for other numbers of copies, and with missing lines."""
+    await run_probe(context, probe_copies)
 
 
 def probe_copies(part: Callable[[], object], _tmp: Path) -> None:

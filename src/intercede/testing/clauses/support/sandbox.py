@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb, write_program
-from intercede.testing.clauses.scheduler.probes.ask import SUBMISSION_ID
+from intercede.testing.clauses.support.scheduler_questions import SUBMISSION_ID
 
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 

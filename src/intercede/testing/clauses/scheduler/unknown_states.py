@@ -7,12 +7,33 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import list_answers, make_scheduler, parse_recording
-from intercede.testing.clauses.scheduler.recordings import StatusRecording
-from intercede.testing.run.context import CheckFailed, format_value
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import StatusRecording
+from intercede.testing.clauses.support.scheduler_questions import list_answers, make_scheduler, parse_recording
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _MOST = 30
 """The most places in one answer at which a word is replaced."""
+
+
+@clause(
+    "IC-SCHEDULER-05",
+    title="An unknown native state is UNKNOWN, with the native word.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09",),
+    hint=(
+        "The default of the table from native words to states must be JobStatus(state=JobState.UNKNOWN, "
+        "native=word). Newer versions and plugins of a scheduler have words that you have not seen; a guess may end "
+        "a job that runs. A SchedulerError for one word would hide all other jobs."
+    ),
+)
+async def check_unknown_words(context: Context) -> None:
+    """In recorded answers, replace the words of waiting and running jobs by words that no scheduler has."""
+    await run_probe(context, probe_words)
 
 
 def probe_words(part: Callable[[], object], _tmp: Path) -> None:

@@ -8,9 +8,30 @@ from pydantic import BaseModel
 
 from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
-from intercede.testing.clauses.scheduler.probes.ask import expect, make_scheduler, parse_recording
-from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
-from intercede.testing.run.context import format_value
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import Raises, Recording, load_recordings
+from intercede.testing.clauses.support.scheduler_questions import expect, make_scheduler, parse_recording
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
+
+
+@clause(
+    "IC-SCHEDULER-07",
+    title="Recorded real answers give the recorded results.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09",),
+    hint=(
+        "The recording that the message names, and the parser of its verb. In a status or an outcome, only the "
+        "fields that the recording gives are compared. Change a recording only if the scheduler itself answers "
+        "differently now, and keep the old one beside it."
+    ),
+)
+async def check_recordings(context: Context) -> None:
+    """Parse each recorded answer, and compare."""
+    await run_probe(context, probe_replay)
 
 
 def probe_replay(part: Callable[[], object], _tmp: Path) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import list_answers
-from intercede.testing.clauses.scheduler.recordings import ListRecording, SubmitRecording
+from intercede.testing.clauses.support.recordings import ListRecording, SubmitRecording
+from intercede.testing.clauses.support.scheduler_questions import list_answers
 
 __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap_marks"]
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from intercede.batch.remote.api import Verb
 from intercede.batch.remote.layout import PRIVATE_FILES
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.sandbox import Sandbox
+from intercede.testing.clauses.support.scheduler_questions import (
     SUBMISSION_ID,
     expect,
     get_api,
@@ -14,8 +17,8 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_batch,
     make_scheduler,
 )
-from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
-from intercede.testing.run.context import format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
 
 _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
 _NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
@@ -59,6 +62,29 @@ _ANSWERS = [
     ["icprobe", "ic_forget_secrets"],
     ["icprobe", "ic_api", "code"],
 ]
+
+
+@clause(
+    "IC-SCHEDULER-13",
+    title=(
+        "Fragments call only the documented functions of intercede, which work in every verb, and touch none of its "
+        "private files."
+    ),
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    hint=(
+        "The functions are ic_tool, ic_read_record, ic_forget_secrets and, in submit_script, ic_report_ids: "
+        "docs/reference/types.md describes them. Names of your own must not begin with ic_ or _ic_. Files in the "
+        "submission's directory are private, except `wrapper` and the files that you made: ic_read_record sets "
+        'variables that say how a copy ended. A script that another sh runs gets the functions by "$ic_api". '
+        "tool_environment names the variables that your tools must not see."
+    ),
+)
+async def check_calls(context: Context) -> None:
+    """Look for other names and files in the fragments, then call each function in the fragment of each verb."""
+    await run_probe(context, probe_calls)
 
 
 def probe_calls(part: Callable[[], object], tmp: Path) -> None:

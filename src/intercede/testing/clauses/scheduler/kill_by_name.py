@@ -8,7 +8,12 @@ from typing import cast
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.marks import find_mark, find_number, list_submissions, swap_marks
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import KillRecording, ListRecording, StatusRecording
+from intercede.testing.clauses.support.sandbox import Sandbox
+from intercede.testing.clauses.support.scheduler_questions import (
     SUBMISSION_ID,
     expect,
     get_api,
@@ -19,10 +24,8 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_scheduler,
     parse,
 )
-from intercede.testing.clauses.scheduler.probes.marks import find_mark, find_number, list_submissions, swap_marks
-from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
-from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
-from intercede.testing.run.context import format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
 
 _MOST = 8
 """Recordings that are tried: each takes some shells."""
@@ -31,6 +34,28 @@ _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
 _Marks = Mapping[str, str]
 """Id -> the text that tells it from another job with the same number."""
+
+
+@clause(
+    "IC-SCHEDULER-11",
+    title="No job is killed or found by a number alone: fragments check the name first.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-10",),
+    hint=(
+        "A kill_script that kills whichever job has the number now. List first, as status_script does, and kill the "
+        "jobs that are listed under their own names; or give the queue's command the name as well as the number. A "
+        "list_script that lists all jobs: give the queue the submission id, or compare it. The kit has only the answers in "
+        "your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
+    ),
+)
+async def check_looks(context: Context) -> None:
+    """Run kill_script and list_script while the queue lists those numbers.
+
+    They have their own names, others, or are absent.
+    """
+    await run_probe(context, probe_looks)
 
 
 def probe_looks(part: Callable[[], object], tmp: Path) -> None:

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from intercede.contract.errors import IntercedeError
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import (
+    KillRecording,
+    ListRecording,
+    Raises,
+    Recording,
+    StatusRecording,
+    load_recordings,
+)
+from intercede.testing.clauses.support.scheduler_questions import (
     expect,
     list_answers,
     list_questions,
@@ -14,18 +24,30 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     parse,
     parse_recording,
 )
-from intercede.testing.clauses.scheduler.recordings import (
-    KillRecording,
-    ListRecording,
-    Raises,
-    Recording,
-    StatusRecording,
-    load_recordings,
-)
-from intercede.testing.run.context import format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
 
 _CODES = (1, 2, 126, 127, 137, 143, 255)
 _SAID = (b"", b"sh: 1: not found\n")
+
+
+@clause(
+    "IC-SCHEDULER-04",
+    title="A command that failed raises SchedulerError, whatever it printed; it is never an empty answer.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09",),
+    hint=(
+        "A parser that does not check `returncode`, or checks it only if stdout is empty: an outage then reads as "
+        "'there are no jobs', or half a list as the whole, and jobs as lost. If your command can succeed with this "
+        "code, record that answer, or let the script tell both cases apart. The kit sees an outage with exit code 0 "
+        "only in recordings."
+    ),
+)
+async def check_outages(context: Context) -> None:
+    """Give every parser an exit code that is not zero: with an empty stdout, and with recorded answers."""
+    await run_probe(context, probe_outages)
 
 
 def probe_outages(part: Callable[[], object], _tmp: Path) -> None:

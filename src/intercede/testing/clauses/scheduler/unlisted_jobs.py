@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.errors import Flaky
-
 from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.ask import (
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.recordings import KillRecording, StatusRecording, load_recordings
+from intercede.testing.clauses.support.scheduler_questions import (
     expect,
     list_answers,
     list_questions,
@@ -20,27 +19,35 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     parse,
     parse_recording,
 )
-from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
-from intercede.testing.run.context import CheckFailed, format_value
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, format_value
 
 _MOST = 100
 """At most this many words of one answer are replaced."""
 _ODD = ("", "\n", "x", "x!", "-1", "9" * 30, "\u0663", "\udcff", "\0", "1.5", "nan", "''")
 _ABOUT_JOBS = ("parse_status", "parse_kill")
-_UNHEALTHY = [
-    HealthCheck.too_slow,
-    HealthCheck.filter_too_much,
-    HealthCheck.data_too_large,
-    HealthCheck.large_base_example,
-]
-_REPRODUCIBLE = settings(
-    max_examples=150,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=_UNHEALTHY,
+
+
+@clause(
+    "IC-SCHEDULER-06",
+    title=(
+        "A job that is not listed is absent from the answer; text that cannot be parsed raises SchedulerError, and "
+        "no other error."
+    ),
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-09",),
+    hint=(
+        "Ids that are compared by prefix or by `in`. A default for ids without a line: absence is not a state. "
+        "Answers for jobs that were not asked for. Lines with too few words, words that are not numbers, bytes that "
+        "are not valid UTF-8: skip the line if that is safe, else raise SchedulerError. A ValidationError of "
+        "pydantic is a ValueError: an id is invalid."
+    ),
 )
+async def check_strangers(context: Context) -> None:
+    """Ask for jobs that resemble listed ones, then feed the parsers with cut, mixed and arbitrary bytes."""
+    await run_probe(context, probe_strangers)
 
 
 def probe_strangers(part: Callable[[], object], _tmp: Path) -> None:
@@ -51,10 +58,7 @@ def probe_strangers(part: Callable[[], object], _tmp: Path) -> None:
     for each in load_recordings(scheduler):
         for stdout in _damage(each.stdout):
             parse_recording(scheduler, each.model_copy(update={"stdout": stdout}))
-    try:
-        _fuzz(scheduler)
-    except Flaky as error:
-        raise CheckFailed("the same answer to the same text", f"once another: {error}") from error
+    _fuzz(scheduler)
 
 
 def _list_listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
@@ -106,11 +110,11 @@ def _damage(text: str) -> Iterator[str]:
 
 
 def _fuzz(scheduler: Scheduler) -> None:
+    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and the parent never needs it
+
     texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in load_recordings(scheduler)})
     ids = sorted({job for each in _list_listings(scheduler) for job in each.ids})
 
-    @_REPRODUCIBLE
-    @given(_make_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
     def feed(stdout: bytes, code: int, copies: int) -> None:
         for method, arguments in list_questions(ids, make_result(stdout, code, stdout[:40]), copies):
             found = parse(scheduler, method, *arguments)
@@ -118,20 +122,4 @@ def _fuzz(scheduler: Scheduler) -> None:
             expected = f"{method} to answer only for the jobs asked about"
             expect(not odd, expected, f"{odd} in the answer to {format_value(stdout)}")
 
-    feed()
-
-
-def _make_answers(texts: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Bytes of any kind, and recorded answers that are cut, mixed, and mended with bytes of any kind."""
-    text = st.sampled_from(texts or [b"17 R\n"])
-    line = text.flatmap(lambda whole: st.sampled_from(whole.splitlines(keepends=True) or [b"\n"]))
-    word = text.flatmap(lambda whole: st.sampled_from(re.findall(rb"\w+|\W", whole) or [b" "]))
-    odd = st.sampled_from(
-        [each.encode("utf-8", "surrogateescape") for each in (*_ODD, " ", "\t", "|", ":", "{", "<a>")]
-    )
-    pieces = st.lists(st.one_of(line, word, odd, st.binary(max_size=8)), max_size=12).map(b"".join)
-    return st.one_of(st.binary(max_size=60), pieces, text.flatmap(_make_beginnings))
-
-
-def _make_beginnings(text: bytes) -> st.SearchStrategy[bytes]:
-    return st.integers(0, len(text)).map(lambda end: text[:end])
+    fuzzing.try_answers(feed, texts, _ODD)

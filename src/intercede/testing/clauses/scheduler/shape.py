@@ -1,0 +1,46 @@
+"""Whether the contract's methods are there, and the optional one answers as it must."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from intercede.batch.remote.api import write_api
+from intercede.contract.errors import PluginContractError
+from intercede.registry.gate import find_violations
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.support.probe import ALL_SECONDS, run_probe
+from intercede.testing.clauses.support.scheduler_questions import make_scheduler
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context
+
+
+@clause(
+    "IC-SCHEDULER-08",
+    title="The registry loads the scheduler, and its methods exist: sync, with the contract's parameters.",
+    level=MUST,
+    seconds=ALL_SECONDS,
+    jobs=0,
+    hint=(
+        "The methods are: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
+        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(submission_id), parse_list(result). "
+        "All of them are plain `def`: the methods of a scheduler are never awaited. tool_environment() is optional: "
+        "it returns a ToolEnvironment whose patterns are names of variables, or the beginning of a name and `*`, "
+        "and match no variable that fragments need."
+    ),
+)
+async def check_shape(context: Context) -> None:
+    """Check a fresh object with the registry's gate."""
+    problems = cast("list[str]", await run_probe(context, probe_shape))
+    expected = "every method of the contract's Scheduler"
+    context.expect(not problems, expected=expected, observed="; ".join(problems))
+
+
+def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
+    """Return what the registry's gate would say, and what a backend would say of ``tool_environment``."""
+    scheduler = make_scheduler(part)
+    problems = list(find_violations(scheduler, "schedulers"))
+    try:
+        write_api(scheduler)
+    except PluginContractError as error:
+        problems += (" ".join(each.split()) for each in error.violations)  # a report shows the first line only
+    return problems
