@@ -97,7 +97,7 @@ def test_each_row_of_the_table(
     """The record, the scheduler's answer and a kill by the user decide state and reason, as the table says."""
     for word in words:
         for by_us in killed:
-            record = Record(JOB, killed=by_us, native="1", exit=ENDED[ended].exit)
+            record = Record(JOB, killed_by_us=by_us, native="1", exit=ENDED[ended].exit)
             status = decide_status(record, SAID[word])
             assert (status.state, status.reason) == expected, (word, by_us)
             assert status.evidence
@@ -105,7 +105,7 @@ def test_each_row_of_the_table(
 
 def test_a_requeued_job_that_the_user_killed_is_killed_by_user() -> None:
     """A requeued job that is cancelled after the user's kill is killed by the user, despite an earlier signal."""
-    record = Record(JOB, asked=True, native="1", exit=Exit("signal", 9))
+    record = Record(JOB, kill_requested=True, native="1", exit=Exit("signal", 9))
 
     assert decide_status(record, SAID["cancelled by whomever"]).reason == "killed_by_user"
     assert decide_status(record, None).reason == "signal"
@@ -125,7 +125,7 @@ def test_a_status_has_an_exit_code_or_a_signal() -> None:
 @given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
 def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
     """DONE needs the exit code 0, or the scheduler's answer DONE. After a caught signal it needs both."""
-    status = decide_status(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
+    status = decide_status(Record(JOB, killed_by_us=killed, exit=ENDED[ended].exit), SAID[word])
     by_itself = ended == "caught 0" and word == "done" and not killed
     assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done") or by_itself)
 
@@ -133,7 +133,7 @@ def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
 def test_a_written_final_state_stays() -> None:
     """A final state that was written down is the status from then on, and a copy that is gone is purged."""
     final = JobStatus(state=JobState.FAILED, reason="node_failure")
-    assert decide_status(Record(JOB, killed=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
+    assert decide_status(Record(JOB, killed_by_us=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
     assert decide_status(Record(JOB, gone=True), None).reason == "purged"
 
 

@@ -223,7 +223,7 @@ class BatchBackend:
         return await count_jobs(self._get_remote())
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Compare the tags of all submissions. This costs one command, and more after a lost answer to a submission."""
+        """Compare the tags of all submissions. This costs one command, and more if an answer to a submit was lost."""
         return [self._make_handle(job) for job in await find_jobs(self._get_remote(), tag)]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:

@@ -29,7 +29,7 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Download", "Limits", "fetch_jobs"]
 
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
-"""The message of GNU tar about a file that a process wrote while tar read it. The fetched file may end in zeros."""
+"""The message of GNU tar about a file that a process wrote while tar read it. Such a file may end in zeros."""
 _MEMBER = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/(.*)", re.DOTALL)
 _TIMED_OUT = frozenset({124, 143})
 _NAME_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
@@ -187,8 +187,8 @@ class Download:
         except ArchiveError as error:
             if tar.returncode in _TIMED_OUT:
                 return True
-            said = tar.stderr.decode("utf-8", "replace").strip()[-500:]
-            raise TransportError(f"tar failed on the remote side: {said}", stderr=said) from error
+            stderr = tar.stderr.decode("utf-8", "replace").strip()[-500:]
+            raise TransportError(f"tar failed on the remote side: {stderr}", stderr=stderr) from error
         return False
 
     def _route(self, member: str) -> tuple[Path, str] | None:

@@ -12,14 +12,16 @@ __all__ = ["check_ids", "check_queued", "convert_parser_errors"]
 
 _NATIVE = re.compile(r"(?!-)[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 _ID = "an id is 1 to 200 letters, digits and any of . _ ; @ [ ] -, and begins with no -"
-_SHOWN = 500
+_MAX_SHOWN = 500
 
 
 @contextmanager
 def convert_parser_errors(
     scheduler: Scheduler, method: str, answer: CommandResult, submission_id: str = ""
 ) -> Generator[None]:
-    """Turn any unexpected exception of a parser into a SchedulerError that names the plugin. Call the parser inside.
+    """Turn any unexpected exception of a parser into a SchedulerError that names the plugin.
+
+    The parser is called inside the ``with`` block.
 
     Args:
         scheduler: The scheduler that has the parser.
@@ -36,12 +38,12 @@ def convert_parser_errors(
     except IntercedeError:
         raise
     except Exception as error:
-        said = answer.stdout.decode("utf-8", "replace")[:_SHOWN]
+        stdout = answer.stdout.decode("utf-8", "replace")[:_MAX_SHOWN]
         raise SchedulerError(
             f"the scheduler plugin {type(scheduler).__name__} is at fault, not the request: its {method} raised "
-            f"{_format_error(error)}, for the answer {said!r}.{_describe_running(submission_id)}",
+            f"{_format_error(error)}, for the answer {stdout!r}.{_describe_running(submission_id)}",
             returncode=answer.returncode,
-            stderr=answer.stderr.decode("utf-8", "replace")[-_SHOWN:],
+            stderr=answer.stderr.decode("utf-8", "replace")[-_MAX_SHOWN:],
         ) from error
 
 
@@ -87,5 +89,5 @@ def _describe_running(submission_id: str) -> str:
 def _format_error(error: Exception) -> str:
     """Return an error as one line. The errors of pydantic have several lines; the last is a URL and is left out."""
     lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
-    text = f"{type(error).__name__}: {' '.join(lines)}"[:_SHOWN]
+    text = f"{type(error).__name__}: {' '.join(lines)}"[:_MAX_SHOWN]
     return f"{text} ({_ID})" if "should match pattern" in text else text

@@ -11,7 +11,7 @@ from intercede.contract.job import JobStatus, OpOutcome
 __all__ = ["discard_submission", "purge_jobs"]
 
 _PURGE = "_ic_frame purged _ic_purge\n_ic_empty_trash"
-_SAID = 500
+_MAX_SHOWN = 500
 
 
 async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
@@ -24,7 +24,7 @@ async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpO
     if rest:
         answer = await remote.ask(rest, load_script("purge"), "force=yes", _PURGE)
         purged |= _read_purged(answer)
-    why = answer.get_frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
+    why = answer.get_frame("purged").stderr.decode("utf-8", "replace").strip()[-_MAX_SHOWN:]
     return {job: OpOutcome(ok=True) if job in purged else _make_refusal(snapshot.get_status(job), why) for job in jobs}
 
 

@@ -40,9 +40,9 @@ class Record(NamedTuple):
     """The facts about one copy in the files of its submission. Each is a line in the answer of records.sh."""
 
     job: Job
-    killed: bool = False
-    """True if a kill was requested before this end of the payload."""
-    asked: bool = False
+    killed_by_us: bool = False
+    """True if a kill was requested before the payload ended."""
+    kill_requested: bool = False
     """True if a kill was requested at any time. The scheduler may have queued the job again after the signal."""
     native: str | None = None
     """The native id; None if it is not known yet."""
@@ -130,51 +130,51 @@ class Listed(Enum):
     ABSENT = "not listed"
 
     @classmethod
-    def classify(cls, said: JobStatus | None) -> "Listed":
+    def classify(cls, reported: JobStatus | None) -> "Listed":
         """Return the class of a scheduler's status; None means that the copy is not listed."""
-        if said is None:
+        if reported is None:
             return cls.ABSENT
-        if said.state in LIVE:
+        if reported.state in LIVE:
             return cls.LIVE
-        if said.state is JobState.UNKNOWN:
+        if reported.state is JobState.UNKNOWN:
             return cls.UNSURE
-        if said.reason in _CAUSES:
+        if reported.reason in _CAUSES:
             return cls.CAUSE
-        return cls.CANCELLED if said.state is JobState.KILLED else cls.ENDED
+        return cls.CANCELLED if reported.state is JobState.KILLED else cls.ENDED
 
 
-def decide_status(record: Record, said: JobStatus | None) -> JobStatus:
+def decide_status(record: Record, reported: JobStatus | None) -> JobStatus:
     """Return the status of a copy.
 
     Args:
         record: The record of the copy.
-        said: The scheduler's status of the copy; None if the queue does not list it.
+        reported: The scheduler's status of the copy; None if the queue does not list it.
     """
     if record.gone:
         return _PURGED
     if record.final is not None:
         return record.final
-    return _apply_table(_Case(record.exit, record.killed, record.asked, said))
+    return _apply_table(_Case(record.exit, record.killed_by_us, record.kill_requested, reported))
 
 
 class _Case(NamedTuple):
     """The facts on which the status of a copy depends, if nothing final is recorded."""
 
     exit: Exit | None
-    killed: bool
-    asked: bool
-    said: JobStatus | None
+    killed_by_us: bool
+    kill_requested: bool
+    reported: JobStatus | None
     """The scheduler's status; None if the queue does not list the copy."""
 
 
 @lru_cache(maxsize=4096)
 def _apply_table(case: _Case) -> JobStatus:
     """Apply the first row of the table that fits. The result is cached, because most of many jobs are alike."""
-    kind, listed = case.exit and case.exit.kind, Listed.classify(case.said)
+    kind, listed = case.exit and case.exit.kind, Listed.classify(case.reported)
     for on_exit, on_listed, on_killed, rule in _TABLE:
-        if kind in on_exit and listed in on_listed and case.killed in on_killed:
+        if kind in on_exit and listed in on_listed and case.killed_by_us in on_killed:
             return rule(case)
-    raise AssertionError(f"the table of rules has no row for {kind}, {listed}, {case.killed}")
+    raise AssertionError(f"the table of rules has no row for {kind}, {listed}, {case.killed_by_us}")
 
 
 def _decide_by_code(case: _Case) -> JobStatus:
@@ -191,10 +191,10 @@ def _decide_by_both(case: _Case) -> JobStatus:
     It is DONE only if the record and the scheduler agree. If the scheduler reports another failure than the record,
     the record is of an earlier attempt.
     """
-    said, code = case.said, _get_number(case)
-    assert said is not None  # noqa: S101 -- this row of the table requires it
-    agrees = said.state is JobState.DONE or (
-        said.reason == "exit_code" and said.exit_code in {None, code} and code != 0
+    reported, code = case.reported, _get_number(case)
+    assert reported is not None  # noqa: S101 -- this row of the table requires it
+    agrees = reported.state is JobState.DONE or (
+        reported.reason == "exit_code" and reported.exit_code in {None, code} and code != 0
     )
     return _decide_by_code(case) if agrees else _follow_listing(case)
 
@@ -211,13 +211,13 @@ def _decide_unlisted_signal(case: _Case) -> JobStatus:
 
 
 def _follow_listing_after_signal(case: _Case) -> JobStatus:
-    assert case.said is not None  # noqa: S101 -- this row of the table requires it
-    evidence = f"an attempt ended after a signal; {case.said.evidence or 'the scheduler still lists the job'}"
-    return case.said.model_copy(update={"evidence": evidence})
+    assert case.reported is not None  # noqa: S101 -- this row of the table requires it
+    evidence = f"an attempt ended after a signal; {case.reported.evidence or 'the scheduler still lists the job'}"
+    return case.reported.model_copy(update={"evidence": evidence})
 
 
 def _decide_by_cause(case: _Case) -> JobStatus:
-    return _make_status(case, JobState.FAILED, case.said.reason if case.said else None)
+    return _make_status(case, JobState.FAILED, case.reported.reason if case.reported else None)
 
 
 def _decide_killed_by_us(case: _Case) -> JobStatus:
@@ -225,7 +225,7 @@ def _decide_killed_by_us(case: _Case) -> JobStatus:
 
 
 def _decide_cancelled(case: _Case) -> JobStatus:
-    return _make_status(case, JobState.KILLED, "killed_by_user" if case.asked else "killed_by_site")
+    return _make_status(case, JobState.KILLED, "killed_by_user" if case.kill_requested else "killed_by_site")
 
 
 def _decide_by_signal(case: _Case) -> JobStatus:
@@ -233,12 +233,12 @@ def _decide_by_signal(case: _Case) -> JobStatus:
 
 
 def _follow_listing(case: _Case) -> JobStatus:
-    said = case.said
-    assert said is not None  # noqa: S101 -- this row of the table requires it
-    reason = said.reason
-    if said.state is JobState.KILLED and reason is None:  # the scheduler does not say who killed the job
-        reason = "killed_by_user" if case.killed else "killed_by_site"
-    return said.model_copy(update={"reason": reason, "evidence": said.evidence or "the scheduler's listing"})
+    reported = case.reported
+    assert reported is not None  # noqa: S101 -- this row of the table requires it
+    reason = reported.reason
+    if reported.state is JobState.KILLED and reason is None:  # the scheduler does not say who killed the job
+        reason = "killed_by_user" if case.killed_by_us else "killed_by_site"
+    return reported.model_copy(update={"reason": reason, "evidence": reported.evidence or "the scheduler's listing"})
 
 
 def _decide_killed_unrecorded(case: _Case) -> JobStatus:
@@ -265,11 +265,11 @@ def _make_status(case: _Case, state: JobState, reason: str | None) -> JobStatus:
 
 
 def _describe_evidence(case: _Case) -> str:
-    return "exit record" + ("" if case.said is None else " and the scheduler's listing")
+    return "exit record" + ("" if case.reported is None else " and the scheduler's listing")
 
 
 def _get_native(case: _Case) -> str | None:
-    return None if case.said is None else case.said.native
+    return None if case.reported is None else case.reported.native
 
 
 def _get_number(case: _Case) -> int:
@@ -290,7 +290,7 @@ _TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
     # The first row that fits decides. Columns: the recorded end, the listing, whether a kill was requested, the rule.
     # The payload exited and caught no signal: its exit code decides, DONE or FAILED(exit_code).
     (_CODE, _ANY, _EITHER, _decide_by_code),
-    # The payload ended after a signal, and the queue still has the job: the listing decides, as another attempt may run.
+    # The payload ended after a signal, and the queue still has the job: the listing decides, as an attempt may run.
     (_AFTER, frozenset({Listed.LIVE, Listed.UNSURE}), _EITHER, _follow_listing_after_signal),
     # The scheduler ended the job: FAILED with the scheduler's reason.
     (_AFTER, frozenset({Listed.CAUSE}), _EITHER, _decide_by_cause),

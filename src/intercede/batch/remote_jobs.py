@@ -96,12 +96,12 @@ class RemoteJobs:
     def _parse_snapshot(self, answer: Answer, lines: Sequence[str]) -> Snapshot:
         records = {record.job: record for record in map(read_record, lines)}
         natives = [record.native for record in records.values() if record.native is not None]
-        said: Mapping[str, JobStatus] = {}
+        statuses: Mapping[str, JobStatus] = {}
         if "listing" in answer:
             listing = answer.get_frame("listing")
             with convert_parser_errors(self.scheduler, "parse_status", listing):
-                said = dict(self.scheduler.parse_status(natives, listing))
-        return Snapshot(records, said, "listing" in answer)
+                statuses = dict(self.scheduler.parse_status(natives, listing))
+        return Snapshot(records, statuses, "listing" in answer)
 
     async def take_snapshot(self, jobs: Collection[Job]) -> Snapshot:
         """Return a snapshot of jobs. This costs one command, and more if native ids must be read first."""
@@ -140,10 +140,13 @@ class RemoteJobs:
         """Return the native ids in the scheduler's recorded answer, or None if the answer is not complete."""
         if f"{submission_id}.answer" not in answer:
             return None
-        batch, said = read_batch(answer.get_text(f"{submission_id}.batch")), answer.get_frame(f"{submission_id}.answer")
+        batch, result = (
+            read_batch(answer.get_text(f"{submission_id}.batch")),
+            answer.get_frame(f"{submission_id}.answer"),
+        )
         try:
-            with convert_parser_errors(self.scheduler, "parse_submit", said, submission_id):
-                return _collect_ids(check_queued(batch, self.scheduler.parse_submit(batch, said)))
+            with convert_parser_errors(self.scheduler, "parse_submit", result, submission_id):
+                return _collect_ids(check_queued(batch, self.scheduler.parse_submit(batch, result)))
         except ResourceError:
             return None  # a refusal, or an answer that cannot be parsed: the queue decides
 
@@ -162,9 +165,9 @@ class RemoteJobs:
             for submission_id in submission_ids
         }
 
-    def _parse_listing(self, submission_id: str, said: CommandResult) -> Mapping[int, str]:
-        with convert_parser_errors(self.scheduler, "parse_list", said, submission_id):
-            found = dict(self.scheduler.parse_list(said))
+    def _parse_listing(self, submission_id: str, result: CommandResult) -> Mapping[int, str]:
+        with convert_parser_errors(self.scheduler, "parse_list", result, submission_id):
+            found = dict(self.scheduler.parse_list(result))
             check_ids("parse_list", found.values(), submission_id)
         return found
 

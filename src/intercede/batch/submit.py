@@ -152,9 +152,9 @@ class _LocalFile:
     """The facts about a local file that are needed before it is sent."""
 
     mode: int
-    """The permissions of its remote copy."""
+    """The permissions of the remote copy of the file."""
     is_program: bool
-    """True if the kernel can execute it; otherwise sh runs it."""
+    """True if the kernel can execute the file; otherwise sh runs it."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ __all__ = ["NO_STREAMS", "Answer", "FramePart", "FrameReader", "Streams", "make_
 
 Streams = Mapping[str, Callable[[str], ByteSink]]
 NO_STREAMS: Streams = MappingProxyType({})
-_SHOWN = 500
+_MAX_SHOWN = 500
 
 
 def make_mark() -> str:
@@ -27,7 +27,7 @@ def make_mark() -> str:
 
 @dataclass(frozen=True, slots=True)
 class FramePart:
-    """Some consecutive bytes of a frame."""
+    """Some consecutive bytes of a frame, which is the output of one command in a script's answer."""
 
     name: str
     """The name of the frame."""
@@ -81,31 +81,31 @@ class Answer:
         self._streams = streams
         self._data: dict[str, list[bytes]] = {}
         self._codes: dict[str, int] = {}
-        self._said: dict[str, bytes] = {}
+        self._stderr_data: dict[str, bytes] = {}
         self._result = CommandResult(returncode=0)
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes of stdout."""
-        for piece in self._frames.feed(data):
-            stream = self._streams.get(piece.name.partition(".")[0])
+        for part in self._frames.feed(data):
+            stream = self._streams.get(part.name.partition(".")[0])
             if stream is None:
-                self._data.setdefault(piece.name, []).append(piece.data)
-            elif piece.data:
-                await stream(piece.name).write(piece.data)
-            if piece.code is not None:
-                self._codes[piece.name] = piece.code
+                self._data.setdefault(part.name, []).append(part.data)
+            elif part.data:
+                await stream(part.name).write(part.data)
+            if part.code is not None:
+                self._codes[part.name] = part.code
 
     def finish(self, result: CommandResult) -> None:
         """Record how the script ended, and extract the frames from its stderr."""
         self._result = result
-        for piece in self._stderr.feed(result.stderr):
-            self._said[piece.name] = self._said.get(piece.name, b"") + piece.data
+        for part in self._stderr.feed(result.stderr):
+            self._stderr_data[part.name] = self._stderr_data.get(part.name, b"") + part.data
 
     def __contains__(self, name: object) -> bool:
         return name in self._codes
 
     def list_names(self, word: str) -> list[str]:
-        """Return the names of the complete frames whose first word, up to a dot, is this one."""
+        """Return the names of the complete frames that have this word before the first dot."""
         return [name for name in self._codes if name.partition(".")[0] == word]
 
     def get_frame(self, name: str) -> CommandResult:
@@ -117,7 +117,7 @@ class Answer:
         if name not in self._codes:
             raise self.make_cut_error(name)
         data = b"".join(self._data.get(name, ()))
-        return CommandResult(returncode=self._codes[name], stdout=data, stderr=self._said.get(name, b""))
+        return CommandResult(returncode=self._codes[name], stdout=data, stderr=self._stderr_data.get(name, b""))
 
     def get_text(self, name: str) -> str:
         """Return the stdout of a frame as text. Bytes that are not UTF-8 become lone surrogates."""
@@ -129,11 +129,11 @@ class Answer:
 
     def make_cut_error(self, name: str) -> TransportError:
         """Return the error for a frame that is missing or incomplete, with the end of the script's stderr."""
-        said = self._result.stderr.decode("utf-8", "replace").strip()[-_SHOWN:] or "nothing"
+        stderr = self._result.stderr.decode("utf-8", "replace").strip()[-_MAX_SHOWN:] or "nothing"
         return TransportError(
             f"the answer of the remote side has no {name!r}, or was cut off in it; the remote shell ended with "
-            f"{self._result.returncode} and wrote to stderr: {said}",
+            f"{self._result.returncode} and wrote to stderr: {stderr}",
             retryable=True,
             returncode=self._result.returncode,
-            stderr=said,
+            stderr=stderr,
         )

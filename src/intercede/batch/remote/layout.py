@@ -57,7 +57,7 @@ PRIVATE_FILES = (
     "submitted",
     "submitting",
 )
-"""Files of a submission that no scheduler may touch, except files that are named like a command, such as ``find``."""
+"""Files of a submission that no scheduler may touch, without those whose name is a command's, such as ``find``."""
 
 
 class Job(NamedTuple):

@@ -15,15 +15,15 @@ __all__ = ["Shell", "make_no_space_error"]
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
 """The command that runs a script from stdin. With ``sh -s`` a child that reads stdin would read part of the script."""
 _CHUNK = 65536
-_SAID = 500
+_MAX_SHOWN = 500
 
 
-def make_no_space_error(said: bytes = b"") -> ResourceError:
+def make_no_space_error(stderr: bytes = b"") -> ResourceError:
     """Return the error for a remote disk that has no space for the temporary files of a script."""
-    words = said.decode("utf-8", "replace").strip()[-_SAID:]
+    text = stderr.decode("utf-8", "replace").strip()[-_MAX_SHOWN:]
     return ResourceError(
         "the remote disk has no space for temporary files, neither in the root nor for mktemp: free some space, or "
-        f"purge jobs whose output is fetched{words and f'; the script wrote: {words}'}",
+        f"purge jobs whose output is fetched{text and f'; the script wrote: {text}'}",
         retryable=True,
     )
 
