@@ -100,7 +100,7 @@ def test_a_subject_that_does_not_load_is_not_conformant(run: Pytest, name: str, 
 
     assert outcome.code == 1, outcome
     assert words in outcome.text
-    assert "hint: The sentence above: it says what kept the subject out; `intercede plugins --check`" in outcome.text
+    assert "hint: The observation says why the subject was refused; `intercede plugins --check`" in outcome.text
     assert "1 failed, 5 skipped" in outcome.text
     assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
 

@@ -159,4 +159,4 @@ def test_a_failing_fixture_after_a_check_is_no_finding(run: Pytest) -> None:
 
     assert outcome.code == 1, outcome
     assert outcome.last == GREEN
-    assert "behind a check a fixture failed, 6 times: OSError: 2 threads leaked" in outcome.lines[-2]
+    assert "a fixture failed after a check, 6 times: OSError: 2 threads leaked" in outcome.lines[-2]

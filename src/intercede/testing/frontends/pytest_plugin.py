@@ -310,7 +310,9 @@ class Suite:
         try:
             note = self._session.write(reports, pytest=pytest.__version__, plugins=plugins)
         except (ImportError, OSError) as error:
-            self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
+            self._write_line(
+                f"intercede: a report or the file of known failures could not be written: {error}", red=True
+            )
             return False
         if note:
             self._write_line(f"intercede: {note}", yellow=True)
@@ -502,8 +504,8 @@ def _format_complaint(reason: str, count: int) -> str:
     """Return the line about a fixture that failed after checks. It does not affect the verdict."""
     times = "once" if count == 1 else f"{count} times"
     return (
-        f"behind a check a fixture failed, {times}: {reason}. That is about this process, where checks share an event loop and its "
-        "thread, and not about the subject: let a fixture that watches for leaks leave out what is marked intercede"
+        f"a fixture failed after a check, {times}: {reason}. Checks share an event loop and its thread, so this is not a fault of "
+        "the subject: let a fixture that watches for leaks ignore tests with the mark intercede"
     )
 
 

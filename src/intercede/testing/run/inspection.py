@@ -223,7 +223,7 @@ class Inspection:
     def _explain_refusal(self, clause: Clause, decided: Result) -> Result:
         """Return the red result of the gate's clause with everything that an author needs to see it."""
         again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
-        hint = f"The sentence above: it says what kept the subject out; {again}."
+        hint = f"The observation says why the subject was refused; {again}."
         expected = f"a {self.facts.role} that the registry loads and its gate lets in"
         return self._make_red(replace(clause, hint=hint), Finding(decided.state, expected, decided.observed))
 
@@ -356,7 +356,7 @@ class Inspection:
         if began > self._tampered_at:
             return None
         observed = f"the subject replaced {', '.join(self._tampered)}: nothing that was seen meanwhile can be believed"
-        return Finding(State.ERROR, "what inspects to stay as it is", observed)
+        return Finding(State.ERROR, "the kit to stay as it is", observed)
 
     @cached_property
     def _directory(self) -> Path:
