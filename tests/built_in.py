@@ -1,4 +1,4 @@
-"""The built-in schedulers, as pyproject.toml lists them: a test that holds each of them takes them from here."""
+"""The built-in schedulers, as pyproject.toml lists them, for tests that hold for each of them."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ENTRY_POINTS: Mapping[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
     "intercede.schedulers"
 ]
-#: Options with which the fragments of a scheduler hold more. A scheduler that is not listed here is made without any.
+#: Options with which the fragments of a scheduler are longer. Other schedulers are made without options.
 OPTIONS: Mapping[str, Mapping[str, object]] = {
     "direct": {"slots": 2},
     "slurm": {"submit_arguments": ["--x=it's"], "clusters": ["a", "b"]},

@@ -1,4 +1,4 @@
-"""What every test may use: programs that start quickly."""
+"""Fixtures of all tests: a function that runs Python modules quickly."""
 
 import json
 import os
@@ -14,18 +14,18 @@ import pytest
 
 
 class RunModule(Protocol):
-    """Runs a module as ``python -P -m`` does, to its end."""
+    """A function that runs a module to its end, as ``python -P -m`` does."""
 
     def __call__(
         self, module: str, *arguments: str, directory: Path, variables: Mapping[str, str]
     ) -> "subprocess.CompletedProcess[str]":
-        """Run it. PYTHONPATH is honoured; other variables that Python reads when it starts are not."""
+        """Run a module. PYTHONPATH is used, and other variables that Python reads at its start are not."""
         ...
 
 
 @pytest.fixture(scope="session")
 def run_module() -> Iterator[RunModule]:
-    """Return what runs a module in a process that is forked, and so has most of its imports already."""
+    """Return a function that runs modules in forked processes, which have most imports already."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server = [sys.executable, "-P", str(Path(__file__).with_name("forking.py"))]
 
@@ -46,7 +46,7 @@ def run_module() -> Iterator[RunModule]:
             err.seek(0)
             return subprocess.CompletedProcess([module, *arguments], code, out.read(), err.read())
 
-    with subprocess.Popen(server, stdin=theirs.fileno(), stdout=subprocess.DEVNULL), ours:  # without us it ends
+    with subprocess.Popen(server, stdin=theirs.fileno(), stdout=subprocess.DEVNULL), ours:  # it ends with this process
         theirs.close()
         ours.settimeout(60)
         yield run

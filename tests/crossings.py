@@ -1,9 +1,9 @@
-"""The kit beside other plugins of pytest: ``make test-crossings``, some half an hour, from a package index.
+"""The kit runs beside other plugins of pytest: ``make test-crossings``, some half an hour, from a package index.
 
-Each plugin, in its newest release and as people use it, gets an environment of its own with intercede, a right backend and
-a wrong one; at the end all that people use most are there at once. What is right must stay right, what is wrong stay
-red, and where a plugin keeps checks from running the verdict must be INCOMPLETE. A table is printed; the exit code is 1
-if a verdict is another one.
+Each plugin, in its newest release and as people use it, gets an environment of its own with intercede, a right backend
+and a wrong one. At the end, one environment has all plugins that people use most. The right backend must be green and
+the wrong one red. If a plugin keeps checks from running, the verdict must be INCOMPLETE. A table is printed, and the
+exit code is 1 if a verdict is not the expected one.
 
 ``python -m tests.crossings pytest-cov flaky`` crosses these alone.
 """
@@ -27,14 +27,14 @@ METADATA = "Metadata-Version: 2.1\nName: crossing\nVersion: 1\n"
 WRONG = "[intercede.backends]\nwrong = intercede.testing.gallery.backends.status:AnswersForAllJobs\n"
 RIGHT_VERDICT, WRONG_VERDICT, NONE = "0 CONFORMANT", "1 NOT CONFORMANT", "1 INCOMPLETE"
 SUBJECTS = {"fake": "", "wrong": "intercede/status"}
-"""What is inspected, and which checks of it: all of what is right, and of what is wrong the area where that must be seen."""
+"""The subjects and the areas that are checked: all for the right one, and for the wrong one the area of its mistake."""
 KIT = ("-pno:cacheprovider", "--intercede-timeout-scale=5")
 SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Plugins, how they are used, and what must come of it: an exit code and a verdict."""
+    """Plugins, how they are used, and the expected exit code and verdict."""
 
     packages: str
     options: str = ""
@@ -45,7 +45,7 @@ class Crossing:
 
     @property
     def name(self) -> str:
-        """What it is called in the table."""
+        """The name in the table."""
         return f"{self.packages} {self.options}".strip()
 
 
@@ -101,7 +101,7 @@ OTHERS = (
         ),
     ),
 )
-"""Those that change how tests run, or what process they run in."""
+"""Plugins that change how tests run, or in which process."""
 TOGETHER = Crossing(
     " ".join(each.packages for each in MOST_USED),
     " ".join(each.options for each in MOST_USED),
@@ -110,7 +110,7 @@ TOGETHER = Crossing(
 
 @dataclass(frozen=True)
 class Crossed:
-    """What came of a crossing."""
+    """The result of a crossing."""
 
     crossing: Crossing
     versions: str
@@ -119,12 +119,12 @@ class Crossed:
 
     @property
     def astray(self) -> bool:
-        """Whether it came otherwise."""
+        """True if the result is not the expected one."""
         return (self.right, self.wrong) != (self.crossing.right, self.crossing.wrong)
 
 
 def cross(crossing: Crossing, place: Path, index: int) -> Crossed:
-    """Make the environment, inspect both backends in it, and remove it."""
+    """Make the environment, check both backends in it, and remove it."""
     environment, directory = place / f"environment-{index}", place / f"directory-{index}"
     make(environment, crossing.packages.split())
     (directory / "tmp").mkdir(parents=True)
@@ -137,7 +137,7 @@ def cross(crossing: Crossing, place: Path, index: int) -> Crossed:
 
 
 def make(environment: Path, packages: Sequence[str]) -> None:
-    """Make an environment with intercede, the fake and these packages: by uv, if that is there, else by venv and pip."""
+    """Make an environment with intercede, the fake and these packages, by uv if installed, else by venv and pip."""
     ours = ["--editable", f"{PROJECT}[testing]", "--editable", str(PROJECT / "fixtures" / "fake")]
     python, uv = str(environment / "bin" / "python"), shutil.which("uv")
     if uv:
@@ -160,7 +160,7 @@ def run(*command: str) -> None:
 
 
 def version_in(environment: Path, package: str) -> str:
-    """Return the version of a package that is installed there."""
+    """Return the version of a package in an environment."""
     (site,) = environment.glob("lib/python3*/site-packages")
     found = Distribution.discover(name=package, path=[str(site)])
     return next(iter(found)).version
@@ -200,7 +200,7 @@ def verdict(environment: Path, directory: Path, place: Path, crossing: Crossing,
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Cross what is asked for, print the table, and tell what went astray."""
+    """Run the crossings, print the table, and name those with an unexpected result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", help="cross these packages alone")
     parser.add_argument("--core", action="store_true", help="the essential verbs only, in half the time")

@@ -1,7 +1,8 @@
-"""A Python that has imported what programs of the tests import, and forks for each: a new process, without the second that it takes.
+"""A server with the imports of the tests' programs forks for each program, which saves a second of start.
 
-Requests come by the socket that is its stdin, one at a time: a module, its arguments, variables and a directory as JSON,
-with the descriptors of stdout and stderr. The answers are the process id, and how the process ended.
+It reads requests from the socket that is its stdin, one at a time. A request is a module, its arguments, variables and
+a directory as JSON, with the descriptors of stdout and stderr. The answers are the process id, and how the process
+ended.
 """
 
 import gc
@@ -22,7 +23,7 @@ PRELOADED = (
     "intercede.batch",
     "intercede.contract.credentials",
     "intercede.registry.loading",
-    "intercede.testing.run.calibrate",  # but no clauses: a test has its own
+    "intercede.testing.run.calibrate",  # no clauses, since a test has its own
     "intercede.testing.run.concurrent",
     "pdb",
     "pydantic",
@@ -33,7 +34,7 @@ PRELOADED = (
 
 
 def serve() -> str:
-    """Fork for each request. What returns is the new process, with the module that it is to run."""
+    """Fork for each request. The call returns in the new process, with the module to run."""
     asked = socket.socket(fileno=0)
     while True:
         request, streams, _, _ = socket.recv_fds(asked, 1 << 18, 2)
@@ -50,7 +51,7 @@ def serve() -> str:
 
 
 def become(streams: list[int], module: str, arguments: list[str], variables: dict[str, str], directory: str) -> str:
-    """Have this process be as one that was started like this."""
+    """Make this process look as if it was started with the arguments of a request."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, stream in enumerate((nothing, *streams)):
         os.dup2(stream, number)
@@ -65,6 +66,6 @@ def become(streams: list[int], module: str, arguments: list[str], variables: dic
 
 for each in PRELOADED:
     import_module(each)
-CHILDREN.open()  # for all of them
-gc.freeze()  # what is here is no garbage of theirs
+CHILDREN.open()  # for all descriptors
+gc.freeze()  # these objects are no garbage of the new process
 runpy.run_module(serve(), run_name="__main__", alter_sys=True)

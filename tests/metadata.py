@@ -1,4 +1,4 @@
-"""Metadata that tests of discovery write, and a scan of it."""
+"""Metadata for tests of discovery, and scans of it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from intercede.plugin import Plugin
 def write_metadata(
     root: Path, directory: str, entry_points: str | bytes = "[intercede.transports]\nt = m:T\n", metadata: str = "x"
 ) -> Path:
-    """Write a metadata directory; with empty ``metadata`` it is what an interrupted upgrade left behind."""
+    """Write a metadata directory. An empty ``metadata`` makes one that an interrupted upgrade left."""
     made = root / directory
     made.mkdir(parents=True)
     if entry_points:

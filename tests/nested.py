@@ -4,7 +4,7 @@ from pathlib import Path
 
 DEPTH = 8
 COMMAND = ("sh", "./nested", "1")
-"""The command to run in the directory of ``write``."""
+"""A command that runs in the directory of ``write``."""
 
 
 def write(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""The transport local, whose commands other commands run: with other variables, in another namespace, on a pretend host."""
+"""The transport local behind a command that sets variables or enters a namespace or a host."""
 
 from collections.abc import AsyncIterable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from intercede.transports.local import LocalTransport
 
 
 class Prefixed(LocalTransport):
-    """Puts these words before each command, and keeps the commands."""
+    """A transport that puts words before each command, and keeps the commands."""
 
     def __init__(self, *prefix: str) -> None:
         super().__init__()
@@ -17,11 +17,11 @@ class Prefixed(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it behind them."""
+        """Run a command behind these words."""
         self.commands.append(argv)
         return await super().run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
 
 
-def variables(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words that give a command an environment with these."""
+def set_variables(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Return words that give a command these variables."""
     return ("env", *(f"{name}={value}" for name, value in values.items()))

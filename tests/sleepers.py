@@ -1,11 +1,11 @@
-"""Processes that tests started to sleep, found by what stands in their environment."""
+"""Processes that tests started to sleep are found by their environment."""
 
 import contextlib
 from pathlib import Path
 
 
-def sleepers(word: str) -> list[int]:
-    """Return the processes that sleep 297 seconds, with this in their environment."""
+def list_sleepers(word: str) -> list[int]:
+    """Return the processes that sleep for 297 seconds and have this in their environment."""
     found: list[int] = []
     for at in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

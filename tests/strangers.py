@@ -1,4 +1,4 @@
-"""The built-in scheduler slurm as a stranger would ship it: a distribution of its own, made from the built-in's files alone."""
+"""The built-in scheduler slurm as a distribution of its own, made from the built-in's files alone."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ slurm = "stranger_slurm.slurm:SlurmScheduler"
 
 
 def write_slurm(directory: Path) -> Path:
-    """Copy slurm's files into a project, and change nothing in them but the package that they import each other from."""
+    """Copy slurm's files into a project, and change only the package that they import each other from."""
     package = directory / "stranger_slurm"
     package.mkdir(parents=True)
     (directory / "pyproject.toml").write_text(PYPROJECT)
@@ -36,7 +36,7 @@ def write_slurm(directory: Path) -> Path:
 
 
 def remove_slurm(site_packages: Path) -> None:
-    """Take the built-in out of an environment that intercede's wheel is installed in: its files, and its entry point."""
+    """Remove the files and the entry point of the built-in slurm from an environment with intercede's wheel."""
     installed = site_packages / "intercede" / "schedulers"
     for path in [*installed.glob("slurm*"), *installed.glob("_slurm*")]:
         path.unlink()

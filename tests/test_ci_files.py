@@ -26,27 +26,27 @@ POOR = "from intercede.testing.gallery.fake import FakeBackend\n\n\nclass Backen
 BROKEN = "raise RuntimeError('half of a merge')\n"
 
 
-def block(name: str) -> str:
-    """Return the file of that name from the page."""
+def read_block(name: str) -> str:
+    """Return the file with this name on the page."""
     found = re.search(rf"<!-- file: {re.escape(name)} -->\n```\w+\n(.*?\n)```\n", PAGE, re.DOTALL)
     assert found, f"the page shows no file {name}"
     return found[1]
 
 
-def read(name: str) -> Mapping[str, Any]:
-    """Return what such a file says: plain data of any shape."""
-    return cast("Mapping[str, Any]", YAML(typ="safe").load(block(name)))  # pyright: ignore[reportUnknownMemberType] -- ruamel leaves its stream untyped
+def parse_yaml(name: str) -> Mapping[str, Any]:
+    """Return the parsed content of a CI file."""
+    return cast("Mapping[str, Any]", YAML(typ="safe").load(read_block(name)))  # pyright: ignore[reportUnknownMemberType] -- ruamel leaves its stream untyped
 
 
 @dataclass
 class Repository:
-    """A plugin's repository, checked out by a forge's runner."""
+    """A plugin's repository, checked out by the runner of a forge."""
 
     path: Path
     aside: Path
 
     def run(self, shell: Sequence[str], script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of the forge's in it."""
+        """Run a script of the forge in the repository."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("INTERCEDE_", "PY", "COV"))}
         return subprocess.run(
             [*shell, script],
@@ -58,7 +58,7 @@ class Repository:
                 "PATH": os.pathsep.join([str(self.aside / "bin"), os.environ["PATH"]]),
                 "PYTHONPATH": str(self.aside / "site"),
                 "GITHUB_STEP_SUMMARY": str(self.summary),
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of ours; a forge has none
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of this environment; a forge has none
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,28 +69,28 @@ class Repository:
 
     @property
     def summary(self) -> Path:
-        """What GitHub shows on the job's page."""
+        """The summary that GitHub shows on the page of the job."""
         return self.aside / "summary.md"
 
     @property
     def installed(self) -> str:
-        """What pip was asked for."""
+        """The words that pip got."""
         return (self.aside / "pip.log").read_text()
 
     @property
     def report(self) -> set[str]:
-        """The files that the artifact would hold."""
+        """The files of the artifact."""
         return {each.name for each in self.path.glob("report/*")}
 
 
 def make_repository(directory: Path, plugin: str) -> Repository:
-    """Make a repository with that plugin in it, as if it was installed, and with what the page adds."""
+    """Make a repository with this plugin, as if it was installed, and with the files of the page."""
     made = Repository(directory / "repository", directory / "aside")
     site, programs = made.aside / "site", made.aside / "bin"
     metadata = site / "intercede_mine-0.1.dist-info"
     for each in (made.path, metadata, programs):
         each.mkdir(parents=True)
-    (made.path / KNOWN).write_text(block(KNOWN))
+    (made.path / KNOWN).write_text(read_block(KNOWN))
     (site / "intercede_mine.py").write_text(plugin)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: intercede-mine\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[intercede.backends]\nmine = intercede_mine:Backend\n")
@@ -106,10 +106,10 @@ def make_repository(directory: Path, plugin: str) -> Repository:
 
 
 def follow_github(repository: Repository) -> tuple[list[int], str]:
-    """Run the steps as GitHub does: each in a shell of its own, after a red one those only that always run."""
+    """Run the steps as GitHub does: each in its own shell, and after a red step only those that always run."""
     codes: list[int] = []
     printed = ""
-    for step in read(GITHUB)["jobs"]["conformance"]["steps"]:
+    for step in parse_yaml(GITHUB)["jobs"]["conformance"]["steps"]:
         if "run" in step and (not any(codes) or step.get("if") == "always()"):
             assert "${{" not in step["run"], "what the forge puts into a script is not quoted"
             ended = repository.run(["bash", "-e", "-c"], step["run"])
@@ -119,16 +119,18 @@ def follow_github(repository: Repository) -> tuple[list[int], str]:
 
 
 def follow_gitlab(repository: Repository) -> tuple[list[int], str]:
-    """Run the script as GitLab does: all lines in one shell that ends at the first red one."""
-    ended = repository.run(["bash", "-e", "-o", "pipefail", "-c"], "\n".join(read(GITLAB)["conformance"]["script"]))
+    """Run the script as GitLab does: all lines in one shell, which ends at the first red line."""
+    ended = repository.run(
+        ["bash", "-e", "-o", "pipefail", "-c"], "\n".join(parse_yaml(GITLAB)["conformance"]["script"])
+    )
     return [ended.returncode], ended.stdout
 
 
 @pytest.mark.parametrize(("name", "schema"), [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")])
 def test_the_forges_schema_accepts_a_file(tmp_path: Path, name: str, schema: str) -> None:
-    """What stands on the page is a valid file to the schema that is published for it."""
+    """A CI file of the page is valid by the schema that its forge publishes."""
     path = tmp_path / "file.yml"
-    path.write_text(block(name))
+    path.write_text(read_block(name))
 
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path],
@@ -142,16 +144,16 @@ def test_the_forges_schema_accepts_a_file(tmp_path: Path, name: str, schema: str
 
 
 def test_both_forges_run_the_same_commands() -> None:
-    """What one gate asks for, the other does."""
-    steps = read(GITHUB)["jobs"]["conformance"]["steps"]
+    """The files for both forges run the same commands."""
+    steps = parse_yaml(GITHUB)["jobs"]["conformance"]["steps"]
     install, gate, _ = (step["run"] for step in steps if "run" in step)
 
-    assert read(GITLAB)["conformance"]["script"] == [install, gate]
+    assert parse_yaml(GITLAB)["conformance"]["script"] == [install, gate]
 
 
 @pytest.mark.parametrize("follow", [follow_github, follow_gitlab])
 def test_a_good_plugin_passes_the_gate(tmp_path: Path, follow: Any) -> None:
-    """Every step succeeds, and leaves what the artifact and the forge's pages are to show."""
+    """A right plugin passes each step, which leaves the report and the summary."""
     repository = make_repository(tmp_path, GOOD)
 
     codes, printed = follow(repository)
@@ -163,7 +165,7 @@ def test_a_good_plugin_passes_the_gate(tmp_path: Path, follow: Any) -> None:
 
 
 def test_the_summary_shows_the_verdict_of_a_red_run(tmp_path: Path) -> None:
-    """A capability that is lost without a word is red; the steps after it show the report all the same."""
+    """A required capability that the plugin lacks makes the run red, and later steps still show the report."""
     repository = make_repository(tmp_path, POOR)
 
     codes, printed = follow_github(repository)
@@ -174,7 +176,7 @@ def test_the_summary_shows_the_verdict_of_a_red_run(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_does_not_load_is_red(tmp_path: Path) -> None:
-    """It is a verdict, with a report, no usage error."""
+    """A plugin that does not load is NOT CONFORMANT with a report, and no usage error."""
     repository = make_repository(tmp_path, BROKEN)
 
     codes, printed = follow_gitlab(repository)
@@ -185,7 +187,7 @@ def test_a_plugin_that_does_not_load_is_red(tmp_path: Path) -> None:
 
 
 def test_a_lost_file_is_a_usage_error(tmp_path: Path) -> None:
-    """Without the file of known failures nothing is tested, and the step for the summary is quiet."""
+    """A missing file of known failures is a usage error, and the step for the summary prints nothing."""
     repository = make_repository(tmp_path, GOOD)
     (repository.path / KNOWN).unlink()
 

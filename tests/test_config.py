@@ -1,4 +1,4 @@
-"""``intercede.toml``: its valid contents, and the errors about others."""
+"""``intercede.toml`` is read, and invalid contents are errors."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def test_a_configuration_is_read_only(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: str, says: str) -> None:
-    """The error names the key and the valid values for it."""
+    """An error names the file, the key and its valid values."""
     file = write_config(tmp_path, text)
 
     with pytest.raises(ConfigError) as caught:
@@ -109,7 +109,7 @@ def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: s
     [("[backends\n", "is not TOML: "), (b"\xff", "is not TOML: "), ("a = 1\na = 2 2", "at line 2")],
 )
 def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, text: str | bytes, says: str) -> None:
-    """The parser's message is passed on, with the file."""
+    """A file that is not TOML is an error with the parser's message and the file."""
     file = write_config(tmp_path, text)
 
     with pytest.raises(ConfigError, match=says) as caught:
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, text: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """A file that is missing is an error, and none is searched for elsewhere."""
+    """A missing file is an error, and no other place is searched."""
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")
 

@@ -39,8 +39,8 @@ async def get_credentials(provider: FileCredentials, *kinds: CredentialKind) -> 
         return (await opened.get(CredentialNeed(resource="host", kinds=kinds))).credentials
 
 
-def test_it_is_a_provider(tmp_path: Path) -> None:
-    """The registry accepts the provider as the contract describes it."""
+def test_the_class_is_a_provider(tmp_path: Path) -> None:
+    """The registry accepts the class as a credentials provider."""
     assert isinstance(FileCredentials(resources=["host"], token=tmp_path / "token"), CredentialProvider)
 
 
@@ -149,7 +149,7 @@ async def test_a_file_may_be_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_only_while_open(tmp_path: Path) -> None:
+async def test_the_provider_works_only_while_it_is_open(tmp_path: Path) -> None:
     """The provider raises NotOpenError before it is entered and after it was left."""
     provider = FileCredentials(resources=["host"], token=write_file(tmp_path / "token", b"t"))
     need = CredentialNeed(resource="host", kinds=("token",))

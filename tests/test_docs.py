@@ -1,9 +1,9 @@
-"""The documents tell the truth: every code block of every page runs, in order, as a reader would run it.
+"""Each code block of the documents runs in order, as a reader would run it.
 
-Each page starts in an empty directory with an environment and a home of its own. A ``console`` block shows commands
-and their output, where ``...`` stands for anything; ``python`` and ``sh`` blocks are programs; ``toml`` and ``json``
-must parse. The HTML comment before a block says otherwise: ``<!-- file: NAME -->`` makes it a file, and
-``<!-- not run: REASON -->`` leaves it out.
+Each page starts in an empty directory with an environment and a home of its own. A ``console`` block shows commands and
+their output, where ``...`` is any text; ``python`` and ``sh`` blocks are programs; ``toml`` and ``json`` must parse.
+The HTML comment before a block says otherwise: ``<!-- file: NAME -->`` makes it a file, and ``<!-- not run: REASON
+-->`` leaves it out.
 """
 
 import doctest
@@ -45,15 +45,15 @@ NO_PLUGINS = (
     "xdist",
     "xdist.looponfail",
 )
-"""What no page needs: each run of pytest would wait half a second for them."""
+"""Plugins of pytest that no page needs, and for which each run would wait half a second."""
 PLUGINS = {"anyio": "", "asyncio": "-o asyncio_default_fixture_loop_scope=function"}
-"""What a page needs if it says the word, and the options with it."""
+"""Plugins that a page needs if it has the word, and their options."""
 COMMANDS_ON_PATH = ("intercede", "pip", "pytest")
 
 
 @dataclass
 class Reader:
-    """Somebody who follows one page, from an empty directory on."""
+    """A person who follows one page, starting in an empty directory."""
 
     home: Path
     here: Path
@@ -61,21 +61,21 @@ class Reader:
     pytest_options: str = ""
 
     def follows(self, page: Path) -> None:
-        """Give pytest the plugins that the page is about."""
+        """Enable the plugins of pytest that the page is about."""
         text = page.read_text()
         without = [*NO_PLUGINS, *(each for each in PLUGINS if each not in text)]
         options = [option for each, option in PLUGINS.items() if each in text]
         self.pytest_options = " ".join([*options, *(f"-p no:{each}" for each in without)])
 
     def run(self, *argv: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command where the reader stands."""
+        """Run a command in the reader's directory."""
         return subprocess.run(
             argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
             cwd=self.here, env=self.environment(), check=False,
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        """Return the reader's variables: no index is asked, and nothing of ours leaks in."""
+        """Return the reader's variables, without a package index and without variables of this process."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("INTERCEDE_", "PY", "COV"))}
         tools = Path(sys.executable).parent
         return ours | {
@@ -89,12 +89,12 @@ class Reader:
         }
 
     def program(self, source: str) -> None:
-        """Run a Python program; its asserts are the test."""
+        """Run a Python program, whose asserts are the test."""
         ended = self.run(self.python, "-c", source)
         assert ended.returncode == 0, ended.stdout
 
     def script(self, source: str) -> None:
-        """Run a shell script, which must succeed."""
+        """Run a shell script that must succeed."""
         ended = self.run("bash", "-e", stdin=source)
         assert ended.returncode == 0, ended.stdout
 
@@ -113,7 +113,7 @@ class Reader:
 
 
 def assert_shows(command: str, want: str, got: str) -> None:
-    """Compare what a command printed with what the page shows, ellipses allowed."""
+    """Compare a command's output with the page, in which ``...`` is any text."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     if not doctest.OutputChecker().check_output(f"{want}\n", f"{got}\n", flags):
         pytest.fail(f"$ {command}\n--- the page shows\n{want}\n--- it printed\n{got}", pytrace=False)
@@ -121,9 +121,9 @@ def assert_shows(command: str, want: str, got: str) -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
-    """Return a reader with an environment that has intercede as this one has it, and pip."""
+    """Return a reader whose environment has intercede, as this one has it, and pip."""
     environment, home, here = tmp_path / "environment", tmp_path / "home", tmp_path / "empty"
-    venv.create(environment, symlinks=True)  # with the pip of ours, as all else
+    venv.create(environment, symlinks=True)  # the pip of this environment
     python = environment / "bin" / "python"
     for library in environment.glob("lib/python*/site-packages"):
         ours = sysconfig.get_path("purelib")
@@ -143,18 +143,18 @@ def parse(page: Path) -> Document:
 
 
 def has_blocks(page: Path) -> bool:
-    """Whether there is anything to run: an environment takes a moment to make."""
+    """Say whether a page has blocks to run, since an environment takes time to make."""
     return any(True for _ in parse(page).examples())
 
 
-def remark(example: Example) -> tuple[str, str] | None:
-    """Return what the comment directly before a block says."""
+def read_remark(example: Example) -> tuple[str, str] | None:
+    """Return the text of the comment directly before a block."""
     said = REMARK.search(example.document.text[: example.start])
     return (said[1], said[2]) if said else None
 
 
 def follow(reader: Reader, example: Example) -> None:
-    """Do with a block what the page wants done."""
+    """Run a block, or write its file, as the page says."""
     text = str(example.parsed)
     does: dict[str, Callable[[str], object]] = {
         "console": reader.transcript,
@@ -163,7 +163,7 @@ def follow(reader: Reader, example: Example) -> None:
         "toml": tomllib.loads,
         "json": json.loads,
     }
-    match remark(example):
+    match read_remark(example):
         case ("file", name):
             (reader.here / name).parent.mkdir(parents=True, exist_ok=True)
             (reader.here / name).write_text(text)
@@ -182,7 +182,7 @@ SLOW = {
     "cli.md",
     "write-tests-of-your-own.md",
 }
-"""Pages that inspect whole plugins."""
+"""Pages that check whole plugins."""
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ SLOW = {
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_every_block_of_a_page_runs_or_says_why_not(page: Path, reader: Reader) -> None:
-    """A reader who does what a page shows, sees what it shows."""
+    """Each block of a page runs with the output that the page shows, or its comment says why it does not run."""
     reader.follows(page)
     for example in parse(page).examples():
         try:
@@ -201,41 +201,41 @@ def test_every_block_of_a_page_runs_or_says_why_not(page: Path, reader: Reader) 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_of_a_page_is_seen(page: Path) -> None:
-    """No block escapes: each fence names a language that the tests know what to do with."""
+def test_every_block_of_a_page_is_recognized(page: Path) -> None:
+    """Each block of a page has a language that the tests know."""
     fences = re.findall(r"^ *```+ *\S*", page.read_text(), re.MULTILINE)
 
     assert len(fences) == 2 * len(list(parse(page).examples()))
 
 
-def links(page: Path) -> Iterator[str]:
-    """Yield the targets of a page's links to other files."""
+def list_links(page: Path) -> Iterator[str]:
+    """Yield the links of a page to other files."""
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             yield target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link of a page leads to a file of the repository."""
-    assert [target for target in links(page) if not (page.parent / target).exists()] == []
+def test_links_lead_to_files(page: Path) -> None:
+    """Each relative link of a page leads to a file of the repository."""
+    assert [target for target in list_links(page) if not (page.parent / target).exists()] == []
 
 
 def test_every_page_is_reachable() -> None:
-    """A reader who starts at the README gets to every page."""
+    """Each page can be reached by links from the README."""
     seen, ahead = set[Path](), [ROOT / "README.md"]
     while ahead:
         page = ahead.pop()
         if page not in seen and page.suffix == ".md":
             seen.add(page)
-            ahead += [(page.parent / target).resolve() for target in links(page)]
+            ahead += [(page.parent / target).resolve() for target in list_links(page)]
 
     assert set(PAGES) <= seen
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_text_is_at_most_120_columns_wide(page: Path) -> None:
-    """Lines of text are folded at 120 columns. Rows of tables, blocks of code and long words cannot be."""
+    """A line of text has at most 120 columns, except rows of tables, code and long words."""
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "<!--"))]
 
@@ -257,17 +257,18 @@ def test_text_is_at_most_120_columns_wide(page: Path) -> None:
     ],
 )
 def test_a_reference_names_everything(page: str, names: Iterable[str]) -> None:
-    """What can be looked up is there: each error, type, verb, option, state and verdict by its name."""
+    """The reference names each error, type, verb, option, state and verdict."""
     text = (ROOT / "docs/reference" / page).read_text()
 
     assert [name for name in names if name not in text] == []
 
 
 def test_nothing_depends_on_the_bare_name() -> None:
-    """On the public index ``intercede`` is another project, 0.0.1a1: a requirement names a version, or where it comes from."""
+    """A requirement of intercede names a version or a place, since another project has the name on the public index."""
     files = [*PAGES, *ROOT.glob("fixtures/*/pyproject.toml"), *ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.html")]
     bare = re.compile(
-        r"""^\s*(?:dependencies|requires)\s*=.*["']intercede(?:\[[\w,]*\])?["'] | pip\ install[^`\n]*["'\ ]intercede(?:\[|["'\ ]|$)(?!.*\ @\ )""",
+        r"""^\s*(?:dependencies|requires)\s*=.*["']intercede(?:\[[\w,]*\])?["']
+        | pip\ install[^`\n]*["'\ ]intercede(?:\[|["'\ ]|$)(?!.*\ @\ )""",
         re.MULTILINE | re.VERBOSE,
     )
 

@@ -1,4 +1,4 @@
-"""The pytest11 door: every pytest run in the environment opens it."""
+"""Each pytest run of an environment with intercede loads its entry point, and hardly more."""
 
 import json
 import subprocess
@@ -17,15 +17,15 @@ def _python(source: str, directory: Path | None = None) -> str:
     return subprocess.run(command, capture_output=True, cwd=directory, text=True, check=True).stdout
 
 
-def test_it_is_the_only_entry_point_of_pytest() -> None:
-    """Installing intercede brings one module into a pytest run."""
+def test_intercede_has_one_entry_point_of_pytest() -> None:
+    """Installing intercede adds one entry point to pytest."""
     points = distribution("intercede").entry_points.select(group="pytest11")
 
     assert [point.value for point in points] == ["intercede_pytest"]
 
 
-def test_it_loads_one_module_beyond_pytest_s_own() -> None:
-    """Neither intercede nor anything that it needs."""
+def test_the_entry_point_loads_one_module() -> None:
+    """The entry point loads neither intercede nor a library that it needs."""
     loaded = _python(
         "import pytest, json; before = set(sys.modules)\n"
         "import intercede_pytest; print(json.dumps(sorted(set(sys.modules) - before)))"
@@ -34,8 +34,8 @@ def test_it_loads_one_module_beyond_pytest_s_own() -> None:
     assert json.loads(loaded) == ["intercede_pytest"]
 
 
-def test_a_run_without_our_options_loads_nothing_of_the_kit(tmp_path: Path) -> None:
-    """Configuring, collecting and running tests leave it at the door."""
+def test_a_run_without_options_loads_no_module_of_the_kit(tmp_path: Path) -> None:
+    """A pytest run without options of the kit loads none of its modules."""
     (tmp_path / "test_own.py").write_text(
         "import sys\n"
         "def test_own(): assert [m for m in sys.modules if m.startswith('intercede')] == ['intercede_pytest']\n"
@@ -50,8 +50,8 @@ def test_a_run_without_our_options_loads_nothing_of_the_kit(tmp_path: Path) -> N
     assert "1 passed" in output
 
 
-def test_its_options_stand_in_one_group() -> None:
-    """Each begins with --intercede-, so that none clashes with another plugin's."""
+def test_the_options_are_one_group() -> None:
+    """Each option begins with --intercede-, so that it clashes with no other plugin's."""
     output = _python(
         "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
         "import pytest; sys.exit(pytest.main(['-p', 'intercede_pytest', '--help']))"
@@ -64,8 +64,8 @@ def test_its_options_stand_in_one_group() -> None:
 
 
 @pytest.mark.parametrize("option", ["--intercede-backend=fake", "--intercede-list"])
-def test_another_project_s_intercede_is_told(tmp_path: Path, option: str) -> None:
-    """The public index has one of that name, an ``__init__.py`` and nothing else; a plugin may bring it in before this."""
+def test_another_project_named_intercede_is_reported(tmp_path: Path, option: str) -> None:
+    """Another project named intercede on the path, as from the public index, is reported."""
     (tmp_path / "intercede").mkdir()
     (tmp_path / "intercede" / "__init__.py").write_text('__version__ = "0.0.1a1"\n')
 

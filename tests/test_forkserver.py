@@ -1,4 +1,4 @@
-"""The fork server: a process is like a new interpreter, and does not outlive its client."""
+"""A process of the fork server is like a new interpreter, and does not outlive its client."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ sys.exit(7)
 
 
 @contextmanager
-def served(*modules: str) -> Generator[ForkServer]:
+def make_server(*modules: str) -> Generator[ForkServer]:
     """Return a fork server for one test."""
     server = ForkServer(*modules)
     try:
@@ -69,12 +69,12 @@ def served(*modules: str) -> Generator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    """Return a fork server that tests share if they do it no harm."""
-    with served() as one:
+    """Return a fork server for tests that do it no harm."""
+    with make_server() as one:
         yield one
 
 
-def ended(server: ForkServer, source: str, seconds: float = 30, **given: object) -> tuple[int, str]:
+def run_to_end(server: ForkServer, source: str, seconds: float = 30, **given: object) -> tuple[int, str]:
     """Run a source to its end, and return its exit code and its stderr."""
     with TemporaryFile() as stderr:
         process = server.start(source, given, {2: stderr.fileno()})
@@ -86,12 +86,12 @@ def ended(server: ForkServer, source: str, seconds: float = 30, **given: object)
         return code, stderr.read().decode()
 
 
-def executed(source: str) -> tuple[int, str]:
+def execute(source: str) -> tuple[int, str]:
     """Run the same source in a new interpreter."""
     path = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[:] = ['-c']\n"
     done = subprocess.run(
         [sys.executable, "-c", path + source],
-        env=os.environ,  # what C code has added is nobody's
+        env=os.environ,  # variables that C code has added do not count
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True, check=False,
     )  # fmt: skip
@@ -106,15 +106,21 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def lives(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Return whether a process exists and is not a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
-def written(file: Path) -> int:
-    """Wait for a process id in a file."""
+def _start_sleeper(file: Path) -> str:
+    """Return a source that starts a child which sleeps, and writes its process id."""
+    note = f"open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
+    return f"import subprocess; child = subprocess.Popen(['sleep', '60']); {note}"
+
+
+def wait_for_pid(file: Path) -> int:
+    """Wait for a process id in a file, and return it."""
     wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
     return int(file.read_text())
 
@@ -123,14 +129,14 @@ def test_a_process_is_like_a_new_interpreter(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process has the same name, arguments, variables, directory, umask and signals as a new one."""
-    ended(server, "")
+    run_to_end(server, "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ODD", 'a\n"é"\udcff')
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     mask = os.umask(0o027)
     try:
-        forked, new = ended(server, SHOWN), executed(SHOWN)
+        forked, new = run_to_end(server, SHOWN), execute(SHOWN)
     finally:
         os.umask(mask)
 
@@ -158,19 +164,22 @@ def test_a_process_is_like_a_new_interpreter(
 )
 def test_each_way_to_end_is_reported(server: ForkServer, source: str, code: int, word: str) -> None:
     """Every way to end is reported as by subprocess."""
-    forked = ended(server, source)
+    forked = run_to_end(server, source)
 
-    assert forked[0] == executed(source)[0] == code
+    assert forked[0] == execute(source)[0] == code
     assert word in forked[1]
 
 
 def test_a_process_does_not_see_another_s_changes(server: ForkServer) -> None:
     """A process sees neither modules nor variables of another, and has its own random numbers."""
-    source = "import json, os, sys; print(hasattr(json, 'x'), 'X' in os.environ, file=sys.stderr); json.x = os.environ['X'] = 'x'"
+    source = (
+        "import json, os, sys; print(hasattr(json, 'x'), 'X' in os.environ, file=sys.stderr); "
+        "json.x = os.environ['X'] = 'x'"
+    )
     chance = "import random, sys; print(random.random(), file=sys.stderr)"
 
-    assert [ended(server, source) for _ in range(2)] == [(0, "False False\n")] * 2
-    assert ended(server, chance) != ended(server, chance)
+    assert [run_to_end(server, source) for _ in range(2)] == [(0, "False False\n")] * 2
+    assert run_to_end(server, chance) != run_to_end(server, chance)
 
 
 def test_given_names_and_descriptors_are_passed_on(server: ForkServer) -> None:
@@ -189,14 +198,14 @@ def test_given_names_and_descriptors_are_passed_on(server: ForkServer) -> None:
 
 def test_preloaded_modules_are_not_loaded_again() -> None:
     """Modules that the server has loaded are not loaded again."""
-    with served("asyncio") as server:
-        assert ended(server, "import sys; sys.exit('asyncio' in sys.modules)")[0] == 1
+    with make_server("asyncio") as server:
+        assert run_to_end(server, "import sys; sys.exit('asyncio' in sys.modules)")[0] == 1
 
 
 def test_a_module_that_cannot_be_preloaded_is_named() -> None:
     """If a module cannot be loaded, the server exits at once and reports it."""
-    with served("intercede_nowhere") as server, pytest.raises(ForkServerError, match="intercede_nowhere"):
-        ended(server, "")
+    with make_server("intercede_nowhere") as server, pytest.raises(ForkServerError, match="intercede_nowhere"):
+        run_to_end(server, "")
 
 
 def test_variables_that_are_read_once_start_another_server(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +213,7 @@ def test_variables_that_are_read_once_start_another_server(server: ForkServer, m
     source = "import sys; print(hash('text'), file=sys.stderr)"
     monkeypatch.setenv("PYTHONHASHSEED", "3")
 
-    assert ended(server, source) == executed(source)
+    assert run_to_end(server, source) == execute(source)
 
 
 def test_a_removed_working_directory_is_passed_on(
@@ -216,7 +225,7 @@ def test_a_removed_working_directory_is_passed_on(
     monkeypatch.chdir(gone)
     gone.rmdir()
 
-    code, said = ended(server, "import os; os.getcwd()")
+    code, said = run_to_end(server, "import os; os.getcwd()")
 
     assert code == 1
     assert "FileNotFoundError" in said
@@ -226,28 +235,28 @@ def test_children_end_with_the_process(server: ForkServer, tmp_path: Path) -> No
     """The children of a process end with it, unless they may stay."""
     pids = {may_leave: tmp_path / str(may_leave) for may_leave in (True, False)}
     for may_leave, file in pids.items():
-        source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
+        source = _start_sleeper(file)
         process = server.start(source, {}, {}, may_leave=may_leave)
         assert process.wait(30) == 0
         process.close()
 
-    assert lives(written(pids[True]))
-    wait_until(lambda: not lives(written(pids[False])))
-    os.kill(written(pids[True]), signal.SIGKILL)
+    assert is_running(wait_for_pid(pids[True]))
+    wait_until(lambda: not is_running(wait_for_pid(pids[False])))
+    os.kill(wait_for_pid(pids[True]), signal.SIGKILL)
 
 
 def test_a_process_that_takes_too_long_is_killed(server: ForkServer, tmp_path: Path) -> None:
     """A process that takes too long is killed with its group."""
     file = tmp_path / "pid"
-    source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n'); child.wait()"
+    source = f"{_start_sleeper(file)}; child.wait()"
     process = server.start(source, {}, {}, may_leave=True)
-    child = written(file)
+    child = wait_for_pid(file)
     with pytest.raises(TimeoutError):
         process.wait(0.01)
     process.kill()
 
     assert process.wait(30) == -signal.SIGKILL
-    wait_until(lambda: not lives(child))
+    wait_until(lambda: not is_running(child))
     process.close()
 
 
@@ -275,26 +284,26 @@ async def test_many_at_once(server: ForkServer) -> None:
 def test_a_process_that_kills_its_keeper_is_an_error(server: ForkServer) -> None:
     """A process that kills its keeper is an error, and the next process works."""
     with pytest.raises(ForkServerError, match="the keeper of the process has ended"):
-        ended(server, "import os; os.kill(os.getppid(), 9)")
+        run_to_end(server, "import os; os.kill(os.getppid(), 9)")
 
-    assert ended(server, "")[0] == 0
+    assert run_to_end(server, "")[0] == 0
 
 
 def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
     """After a kill of the server, its processes go on and a new one starts."""
     first = server.start("import time; time.sleep(0.2); raise SystemExit(5)", {}, {})
-    ended(server, "")  # the first is forked by now
+    run_to_end(server, "")  # the first is forked by now
     assert server._running is not None
     server._running._process.kill()
     server._running._process.wait()
 
-    assert ended(server, "raise SystemExit(4)")[0] == 4
+    assert run_to_end(server, "raise SystemExit(4)")[0] == 4
     assert first.wait(30) == 5
     first.close()
 
 
 def test_closed_descriptors_are_not_written_to(tmp_path: Path) -> None:
-    """If other code closes all descriptors, new ones with the same numbers are not written to."""
+    """If other code closes all descriptors, new ones with the same numbers are not wait_for_pid to."""
     source = """
 import os, socket
 from intercede.forkserver import ForkServer
@@ -327,7 +336,8 @@ import os, sys
 from pathlib import Path
 from intercede.forkserver import ForkServer
 server = ForkServer()
-process = server.start("import os, time; print(os.getpid(), os.getppid(), file=open('pids', 'w'), flush=True); time.sleep(60)", {{}}, {{}})
+source = "import os, time; print(os.getpid(), os.getppid(), file=open('pids', 'w'), flush=True); time.sleep(60)"
+process = server.start(source, {{}}, {{}})
 while not Path("pids").exists() or not Path("pids").read_text().endswith("\\n"):
     pass
 print(server._running._process.pid, Path("pids").read_text(), flush=True)
@@ -341,7 +351,7 @@ process._connection.detach()  # or it warns, rightly
 
     assert len(pids) == 3
     assert done.stderr == ""
-    wait_until(lambda: not any(map(lives, pids)))
+    wait_until(lambda: not any(map(is_running, pids)))
 
 
 FORKS = """
@@ -378,8 +388,9 @@ def test_a_forked_client_shares_the_server() -> None:
 def test_given_values_are_in_no_argument_list(server: ForkServer, tmp_path: Path) -> None:
     """Given values are not in an argument list, which every user of the machine can read."""
     file = tmp_path / "seen"
-    source = f"from pathlib import Path; Path({str(file)!r}).write_bytes(b''.join(Path(f'/proc/{{each}}/cmdline').read_bytes() for each in ('self', os.getppid())))"
-    assert ended(server, f"import os; {source}", said="s3cr3t-of-a-test")[0] == 0
+    lines = "Path(f'/proc/{each}/cmdline').read_bytes() for each in ('self', os.getppid())"
+    source = f"from pathlib import Path; Path({str(file)!r}).write_bytes(b''.join({lines}))"
+    assert run_to_end(server, f"import os; {source}", said="s3cr3t-of-a-test")[0] == 0
 
     assert b"forkserver" in file.read_bytes()
     assert b"s3cr3t" not in file.read_bytes()
@@ -418,14 +429,14 @@ async def test_a_cancellation_waits_for_the_end_of_a_child(tmp_path: Path) -> No
         RegistrySubject("x", "x"), in_child.write_id_and_sleep, [str(file)], tmp_path, seconds=60, jobs=True
     )
     task = asyncio.ensure_future(sleeping)
-    pid = await asyncio.to_thread(written, file)
+    pid = await asyncio.to_thread(wait_for_pid, file)
     for _ in range(3):
         task.cancel()
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert not lives(pid)
+    assert not is_running(pid)
 
 
 @pytest.mark.asyncio
@@ -438,7 +449,7 @@ async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
     file = tmp_path / "pid"
     sleeping = run_child(RegistrySubject("x", "x"), in_child.stop_keeper_and_sleep, [str(file)], tmp_path, seconds=60)
     task = asyncio.ensure_future(sleeping)
-    pid = await asyncio.to_thread(written, file)
+    pid = await asyncio.to_thread(wait_for_pid, file)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -451,18 +462,18 @@ def test_without_waitid_ends_are_seen_and_nothing_is_left(tmp_path: Path, monkey
     (tmp_path / "lacking_waitid.py").write_text("import os\ndel os.waitid\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     file = tmp_path / "pid"
-    child = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
-    with served("lacking_waitid") as server:
-        assert ended(server, "import os, sys; sys.exit(hasattr(os, 'waitid') or 3)")[0] == 3
-        assert ended(server, "import os; os.kill(os.getpid(), 15)")[0] == -signal.SIGTERM
-        assert ended(server, child)[0] == 0
-        wait_until(lambda: not lives(written(file)))
+    child = _start_sleeper(file)
+    with make_server("lacking_waitid") as server:
+        assert run_to_end(server, "import os, sys; sys.exit(hasattr(os, 'waitid') or 3)")[0] == 3
+        assert run_to_end(server, "import os; os.kill(os.getpid(), 15)")[0] == -signal.SIGTERM
+        assert run_to_end(server, child)[0] == 0
+        wait_until(lambda: not is_running(wait_for_pid(file)))
         file.unlink()
 
         process = server.start(f"{child}; child.wait()", {}, {}, may_leave=True)
-        left = written(file)
+        left = wait_for_pid(file)
         process.kill()
 
         assert process.wait(30) == -signal.SIGKILL
-        wait_until(lambda: not lives(left))
+        wait_until(lambda: not is_running(left))
         process.close()

@@ -1,4 +1,4 @@
-"""Annotations can be evaluated at run time: typeguard, cattrs, dependency injection and pages of documentation do."""
+"""Annotations can be evaluated at run time, as typeguard, cattrs and documentation tools do."""
 
 import inspect
 import typing

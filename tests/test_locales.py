@@ -1,4 +1,4 @@
-"""What the locale of a process cannot write is no other thing for that: names and arguments are UTF-8 on every machine."""
+"""Names and arguments are UTF-8 on each machine, whatever its locale."""
 
 import json
 import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LATIN = "en_US.ISO-8859-1"
 LOCALES = ["C", pytest.param(LATIN, marks=pytest.mark.needs("localedef"))]
-"""Of one Python knows that it has ASCII only; the other takes each byte for a letter, so that what is wrong is not seen."""
+"""Python knows that the first is ASCII only. In the second each byte is a letter, so that mistakes raise no error."""
 DIRECT = '{"transport": "local", "scheduler": "direct"}'
 WORDS = "\u00fcn\u00ef \u6f22"
 
@@ -41,13 +41,14 @@ async def carry(backend):
     files = {name: [os.fsencode(path.name).hex(), path.read_bytes().hex()] for name, path in output.files.items()}
     return [status.exit_code, output.ok, output.stdout and output.stdout.read_text(), files]
 
-backends = [FakeBackend(Path("fake")), registry.backend({"transport": "local", "scheduler": "direct", "batch": {"root": "root"}})]
+direct = {"transport": "local", "scheduler": "direct", "batch": {"root": "root"}}
+backends = [FakeBackend(Path("fake")), registry.backend(direct)]
 print(sys.getfilesystemencoding(), json.dumps([asyncio.run(carry(each)) for each in backends]))
 """
 
 
-def surroundings(locale: str, place: Path) -> "Mapping[str, str]":
-    """Return the variables of a process in a locale, which is made if the machine has it not."""
+def make_environment(locale: str, place: Path) -> "Mapping[str, str]":
+    """Return the variables of a process in a locale, which is made if the machine lacks it."""
     if locale == LATIN:
         made = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(place / LATIN)]
         subprocess.run(made, check=True, capture_output=True, timeout=60)
@@ -56,12 +57,12 @@ def surroundings(locale: str, place: Path) -> "Mapping[str, str]":
     return ours | its | {"XDG_STATE_HOME": str(place / "state"), "HOME": str(place)}
 
 
-def run(place: Path, locale: str, *arguments: str, seconds: float = 60) -> "subprocess.CompletedProcess[bytes]":
-    """Run a Python of its own in a locale: what an interpreter reads once is for a new one only."""
+def run_python(place: Path, locale: str, *arguments: str, seconds: float = 60) -> "subprocess.CompletedProcess[bytes]":
+    """Run a new Python in a locale."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=place,
-        env=surroundings(locale, place),
+        env=make_environment(locale, place),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=seconds,
@@ -71,8 +72,8 @@ def run(place: Path, locale: str, *arguments: str, seconds: float = 60) -> "subp
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_names_and_arguments_are_the_same_bytes_in_every_locale(tmp_path: Path, locale: str) -> None:
-    """An argument, an input, the file for stdout and an output arrive under their names, both ways; Latin-1 took them for others."""
-    done = run(tmp_path, locale, "-c", _CARRIES)
+    """An argument, an input, the file for stdout and an output keep their names in ASCII and Latin-1 locales."""
+    done = run_python(tmp_path, locale, "-c", _CARRIES)
 
     encoding, _, told = done.stdout.decode().partition(" ")
     raw = WORDS.encode().hex()
@@ -80,8 +81,8 @@ def test_names_and_arguments_are_the_same_bytes_in_every_locale(tmp_path: Path, 
     assert json.loads(told) == [[0, True, "staged", {WORDS: [raw, raw]}]] * 2, done.stderr
 
 
-def test_a_command_writes_what_the_locale_cannot(tmp_path: Path) -> None:
-    """A plugin's name beyond ASCII ended `intercede plugins`, and a payload's argument was refused."""
+def test_a_command_works_with_names_beyond_the_locale(tmp_path: Path) -> None:
+    """The list of plugins and a payload's argument may have characters that the locale lacks."""
     metadata = tmp_path / "site" / "odd-1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
@@ -90,8 +91,8 @@ def test_a_command_writes_what_the_locale_cannot(tmp_path: Path) -> None:
         f"import sys; sys.path.append({str(metadata.parent)!r}); from intercede.cli.app import main; sys.exit(main())"
     )
 
-    listed = run(tmp_path, "C", "-c", start, "plugins", "backends")
-    ran = run(tmp_path, "C", "-c", start, "run", "--", "printf", "%s", WORDS)
+    listed = run_python(tmp_path, "C", "-c", start, "plugins", "backends")
+    ran = run_python(tmp_path, "C", "-c", start, "run", "--", "printf", "%s", WORDS)
 
     assert (listed.returncode, b"the name '\\xfcn\\xef \\u6f22' may have letters" in listed.stdout) == (0, True), listed
     assert (ran.returncode, ran.stdout) == (0, WORDS.encode()), ran
@@ -106,11 +107,11 @@ def test_a_command_writes_what_the_locale_cannot(tmp_path: Path) -> None:
         pytest.param(DIRECT, LATIN, id="local+direct-latin", marks=pytest.mark.needs("localedef")),
     ],
 )
-def test_what_is_right_is_conformant_in_every_locale(tmp_path: Path, subject: str, locale: str) -> None:
-    """The whole kit: neither it nor what it inspects goes by the locale."""
+def test_a_right_backend_is_conformant_in_every_locale(tmp_path: Path, subject: str, locale: str) -> None:
+    """A right backend is CONFORMANT in each locale."""
     options = ("-q", "-pno:cacheprovider", "--intercede-timeout-scale=2", f"--intercede-backend={subject}")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    done = run(tmp_path, locale, "-m", "pytest", *options, seconds=280)
+    done = run_python(tmp_path, locale, "-m", "pytest", *options, seconds=280)
 
     last = done.stdout.decode("latin-1").strip().splitlines()[-1]
     assert (done.returncode, " is CONFORMANT to contract " in last) == (0, True), done.stdout.decode("latin-1")
@@ -118,7 +119,7 @@ def test_what_is_right_is_conformant_in_every_locale(tmp_path: Path, subject: st
 
 @pytest.mark.slow
 def test_a_red_check_is_readable_in_an_ascii_locale(tmp_path: Path) -> None:
-    """Letters beyond ASCII are escapes, and lines stay lines, from pytest as from the command."""
+    """A red check is printed with escapes in an ASCII locale, by pytest and by the command."""
     metadata = tmp_path / "wrong-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1\n")
@@ -128,9 +129,9 @@ def test_a_red_check_is_readable_in_an_ascii_locale(tmp_path: Path) -> None:
     options = "'-q', '-pno:cacheprovider', '--intercede-backend=wrong', 'intercede/find::IC-FIND-03'"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
-    by_pytest = run(tmp_path, "C", "-c", f"{kit}import pytest; sys.exit(pytest.main([{options}]))")
+    by_pytest = run_python(tmp_path, "C", "-c", f"{kit}import pytest; sys.exit(pytest.main([{options}]))")
     check = ("check", "wrong", "--only", "IC-FIND-03")
-    by_command = run(tmp_path, "C", "-c", f"{kit}from intercede.cli.app import main; sys.exit(main())", *check)
+    by_command = run_python(tmp_path, "C", "-c", f"{kit}from intercede.cli.app import main; sys.exit(main())", *check)
 
     for done in (by_pytest, by_command):
         lines = done.stdout.decode("ascii").splitlines()

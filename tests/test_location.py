@@ -1,4 +1,4 @@
-"""Location: the place of options, and the errors that name it."""
+"""A location is the place of options, and errors name it."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Redaction: no secret is shown in a configuration or in a text about it."""
+"""No secret is shown in a configuration or in a text about it."""
 
 import json
 import re
@@ -30,7 +30,7 @@ PLAIN = st.recursive(
 @given(st.dictionaries(st.text("abcxyz", max_size=5), PLAIN, max_size=3), SECRET_KEYS)
 def test_no_secret_is_shown(config: dict[str, object], key: str) -> None:
     """The value of a telling key and the secrets in a URL are hidden at every depth."""
-    secret = "hunter2"  # noqa: S105 -- that is what it is for
+    secret = "hunter2"  # noqa: S105 -- no secret of anyone
     hidden = {**config, "deep": [{key: {"inner": secret}}], "url": f"https://me:{secret}@site.example/x"}
 
     text = json.dumps(redact(hidden))
@@ -181,7 +181,7 @@ def test_no_part_of_a_secret_is_shown(secret: str, spell: Callable[[str], str], 
 
     told = make_scrubber({"password": secret})(f"login as <{cut}>: {spelt}")
 
-    parts = (spelt[at : at + 8] for at in range(2, len(spelt) - 9))  # within the quotes
+    parts = (spelt[at : at + 8] for at in range(2, len(spelt) - 9))  # inside the quotes
     assert [each for each in parts if len(set(each)) > 3 and each in told] == []
 
 

@@ -30,34 +30,30 @@ PACKAGES = {
     "yash": "yash",
     "zsh": "zsh",
 }
-"""Each tool, and the Debian package that brings it. Essential tools of Debian, such as dash and tar, need no mark."""
+"""Each tool, and the Debian package that has it. Essential tools of Debian, such as dash and tar, need no mark."""
 
 RESTRICTED = {
     "localedef": ("test", "-e", "/usr/share/i18n/locales/en_US"),
     "unshare": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
 }
-"""What a tool does in the tests, or what it reads, if not everybody who has it can. One that is of no use counts as missing."""
+"""Commands that say whether a tool can be used, if not each user can use it. A useless tool counts as missing."""
 
 ALL = "INTERCEDE_ALL_TOOLS"
 """The variable that turns a missing tool from a skip into a failure: set in CI, which installs every package."""
 
 
 def each_tool(*commands: str) -> "list[pytest.ParameterSet]":
-    """Make a parameter of each command, split into words: one that is not installed is skipped by name."""
+    """Return a parameter for each command, as its words. A missing tool is skipped by name."""
     return [pytest.param(tuple(command.split()), id=command, marks=marks(command.split()[0])) for command in commands]
 
 
 def marks(tool: str) -> tuple[pytest.MarkDecorator, ...]:
-    """Return the mark for a tool, or none for one that every machine has."""
+    """Return the mark for a tool, or none for an essential one."""
     return (pytest.mark.needs(tool),) if tool in PACKAGES else ()
 
 
 def skip_what_lacks_its_tools(item: pytest.Item) -> None:
-    """Skip a test whose tools are not all installed, and say which are missing.
-
-    Raises:
-        pytest.UsageError: A tool is missing on a machine that says it has all, or is not in the table.
-    """
+    """Skip a test whose tools are not all installed, and name those that are missing."""
     needed = {tool: None for mark in item.iter_markers("needs") for tool in mark.args}
     if unknown := [tool for tool in needed if tool not in PACKAGES]:
         raise pytest.UsageError(f"{item.nodeid}: tests/tools.py does not say which package brings {', '.join(unknown)}")
@@ -72,7 +68,7 @@ def skip_what_lacks_its_tools(item: pytest.Item) -> None:
 
 @cache
 def is_installed(tool: str) -> bool:
-    """Look on PATH, and whether we may use it."""
+    """Return whether a tool is on PATH and can be used."""
     if shutil.which(tool) is None:
         return False
     return tool not in RESTRICTED or subprocess.run(RESTRICTED[tool], capture_output=True, check=False).returncode == 0

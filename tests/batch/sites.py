@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapp
 from pathlib import Path
 from typing import TypeVar
 
-from tests.prefixed import Prefixed, variables
+from tests.prefixed import Prefixed, set_variables
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import (
@@ -31,7 +31,7 @@ class Counting(Prefixed):
     """The transport local with variables of its own. It counts how many commands run at once."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        super().__init__(*variables(environment or {}))
+        super().__init__(*set_variables(environment or {}))
         self._out = 0
         self.most_out = 0
 

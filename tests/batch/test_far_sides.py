@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 from pydantic import SecretBytes
-from tests.prefixed import Prefixed, variables
+from tests.prefixed import Prefixed, set_variables
 from tests.tools import each_tool, marks
 
 from intercede.batch import BatchBackend
@@ -90,7 +90,7 @@ async def test_each_verb_works_with_each_shell(tmp_path: Path, shell: str, other
     """Each verb answers alike with each shell and each set of tools, also in a hostile environment."""
     environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **make_tools(tmp_path / "tools", shell, others)}
     root, dest = tmp_path / "root", tmp_path / "dest"
-    async with BatchBackend(Prefixed(*variables(environment)), DirectScheduler(5, 0), root=str(root)) as backend:
+    async with BatchBackend(Prefixed(*set_variables(environment)), DirectScheduler(5, 0), root=str(root)) as backend:
         handles = (
             await backend.submit(make_spec(tmp_path), make_copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))
         ).handles
@@ -167,7 +167,9 @@ async def test_ksh93_is_refused_on_entering(tmp_path: Path, shell: tuple[str, ..
     It forks no subshell, so that a recorded pid would be another process.
     """
     backend = BatchBackend(
-        Prefixed(*variables(make_tools(tmp_path / "tools", shell[0]))), DirectScheduler(), root=str(tmp_path / "root")
+        Prefixed(*set_variables(make_tools(tmp_path / "tools", shell[0]))),
+        DirectScheduler(),
+        root=str(tmp_path / "root"),
     )
     with pytest.raises(ConfigError, match="sh is ksh93"):
         await backend.__aenter__()
@@ -183,7 +185,7 @@ async def test_shellopts_of_bash_reach_no_payload(tmp_path: Path) -> None:
         "echo $group $session; exec sleep 300"
     )
     async with BatchBackend(
-        Prefixed(*variables(surroundings)), DirectScheduler(1, 1), root=str(tmp_path / "root")
+        Prefixed(*set_variables(surroundings)), DirectScheduler(1, 1), root=str(tmp_path / "root")
     ) as backend:
         spec = SubmissionSpec(executable="dash", arguments=("-c", script))
         handle = (await backend.submit(spec)).handles[0]
@@ -208,7 +210,9 @@ async def test_a_home_may_have_any_name(tmp_path: Path, name: str, tar: str) -> 
     home = tmp_path / name
     home.mkdir()
     environment = make_tools(tmp_path / "tools", "sh", tar.removeprefix("tar"))
-    async with BatchBackend(Prefixed(*variables({**environment, "HOME": str(home)})), DirectScheduler(1, 0)) as backend:
+    async with BatchBackend(
+        Prefixed(*set_variables({**environment, "HOME": str(home)})), DirectScheduler(1, 0)
+    ) as backend:
         handle = (await backend.submit(make_spec_with_outputs("mkdir 'd\\'; echo x >'d\\/f\\t'", "d*"))).handles[0]
         await finish(backend, [handle])
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -259,7 +263,7 @@ async def test_a_full_disk_during_a_fetch_is_an_error(tmp_path: Path, full: str)
     async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=root) as backend:
         handle = (await backend.submit(make_spec_with_outputs("echo out"))).handles[0]
         await finish(backend, [handle])
-        transport = Prefixed(*variables({"PATH": f"{shims}:{os.environ['PATH']}"}))
+        transport = Prefixed(*set_variables({"PATH": f"{shims}:{os.environ['PATH']}"}))
         async with BatchBackend(transport, DirectScheduler(), root=root) as crowded:
             with pytest.raises(ResourceError, match="the remote disk has no space") as caught:
                 await crowded.fetch_output([handle], tmp_path / "dest")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.prefixed import Prefixed, variables
+from tests.prefixed import Prefixed, set_variables
 from tests.tools import marks
 
 from intercede.batch import BatchBackend
@@ -25,7 +25,7 @@ class Counted(Prefixed):
 
     def __init__(self, place: Path, shell: str = "dash") -> None:
         self._path = {"PATH": f"{place}:{os.environ['PATH']}"}
-        super().__init__(*variables(self._path))
+        super().__init__(*set_variables(self._path))
         place.mkdir()
         self._log = place / "log"
         (place / "sh").symlink_to(shutil.which(shell) or "")
@@ -37,9 +37,9 @@ class Counted(Prefixed):
     async def runs(self, verb: Awaitable[T]) -> tuple[T, int]:
         """Return an answer, and the number of programs that were run for it."""
         self._log.write_text("")
-        self._prefix = variables({**self._path, "COUNTED": str(self._log)})
+        self._prefix = set_variables({**self._path, "COUNTED": str(self._log)})
         answer = await verb
-        self._prefix = variables(self._path)
+        self._prefix = set_variables(self._path)
         return answer, len(self._log.read_text().splitlines())
 
 

@@ -67,7 +67,7 @@ def test_why_prints_the_steps_of_the_rule(intercede: Command, install: Install) 
     assert "2." not in pinned
 
 
-def test_why_of_a_qualified_name(intercede: Command) -> None:
+def test_why_accepts_a_qualified_name(intercede: Command) -> None:
     """A name with its distribution selects the entry of that distribution."""
     assert "LocalTransport of intercede" in intercede("plugins", "--why", "transports", "intercede:local").stdout
 

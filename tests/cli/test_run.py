@@ -54,7 +54,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 1", 1), ("exit 99", 99), ("exit 255", 255), ("kill -9 $$", 137)]
 )
-def test_the_code_is_the_payloads(intercede: Command, script: str, code: int) -> None:
+def test_the_exit_code_is_the_payloads(intercede: Command, script: str, code: int) -> None:
     """The exit code is the payload's, or 128 + n for signal n."""
     assert intercede("run", "--", "sh", "-c", script).returncode == code
 
@@ -83,7 +83,7 @@ def test_lines_of_several_copies_are_prefixed(intercede: Command) -> None:
 def test_the_first_failing_copy_gives_the_code(intercede: Command, tmp_path: Path) -> None:
     """The first copy by index that failed determines the exit code, and each failed copy is named."""
     turn = tmp_path / "turn"
-    script = f'mkdir "{turn}" 2>/dev/null && exit 0; exit 7'  # the first one to get here succeeds
+    script = f'mkdir "{turn}" 2>/dev/null && exit 0; exit 7'  # the first copy to get here succeeds
 
     ended = intercede("run", "--copies", "3", "--", "sh", "-c", script)
 
@@ -210,7 +210,7 @@ def run_line(line: str, environment: dict[str, str]) -> str:
 def test_the_kill_command_uses_the_same_backend(
     tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line works in any directory for a named backend, and for one in JSON with quotes and None."""
+    """The printed kill command works in any directory, for a named backend and for one in JSON."""
     (tmp_path / "it's.toml").write_text('[backends."here"]\ntransport = "local"\nscheduler = "direct"\n')
     monkeypatch.chdir(tmp_path)
     whole = {"transport": "local", "scheduler": {"type": "direct", "slots": None}, "batch": {"resource": 'it\'s "me"'}}

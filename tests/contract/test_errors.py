@@ -1,4 +1,4 @@
-"""Tests of the errors: messages for people, attributes for programs."""
+"""Errors have messages for people and attributes for programs."""
 
 import inspect
 import pickle

@@ -201,8 +201,8 @@ def test_equal_objects_are_one_in_a_set_and_through_pickle() -> None:
     ("executable", "staged"),
     [("true", None), ("./run", "run"), ("/bin/true", "/bin/true"), (Path("run"), "run"), ("a/b", "a/b")],
 )
-def test_which_executables_are_local_files(executable: str | Path, staged: str | None) -> None:
-    """A name without a slash is found on PATH; a slash, or any Path, means a local file, even after JSON."""
+def test_executables_with_a_slash_are_local_files(executable: str | Path, staged: str | None) -> None:
+    """An executable with a slash, or a Path, is a local file, even after JSON. Others are found on PATH."""
     spec = SubmissionSpec(executable=executable)
     again = SubmissionSpec.model_validate_json(spec.model_dump_json())
 
@@ -212,7 +212,7 @@ def test_which_executables_are_local_files(executable: str | Path, staged: str |
 @pytest.mark.parametrize(
     ("source", "url"), [("https://h/p", True), ("s3://b/k", True), ("a:b", False), (Path("u://x"), False)]
 )
-def test_which_sources_are_urls(source: str | Path, *, url: bool) -> None:
+def test_sources_with_a_scheme_are_urls(source: str | Path, *, url: bool) -> None:
     """A source with a scheme is a URL, unless it was given as a Path."""
     assert FileRef(name="n", source=source).is_url is url
 
@@ -235,7 +235,7 @@ def test_three_states_are_final(state: JobState) -> None:
 
 @given(st.integers(1, 50))
 def test_a_number_of_copies_has_no_variables(number: int) -> None:
-    """A number means that many copies without variables of their own."""
+    """A number of copies means that many copies without variables of their own."""
     assert each_copy(number) == (CopyVars(),) * number
 
 
@@ -248,7 +248,7 @@ def test_invalid_copies_are_refused(copies: object) -> None:
     assert caught.value.field == "copies"
 
 
-def test_raise_for_failures() -> None:
+def test_raise_for_failures_counts_and_explains() -> None:
     """The error of raise_for_failures has the number, a reason, and whether trying again may help."""
     Submission(handles={0: HANDLE}).raise_for_failures()
     failures = {1: CopyFailure(reason="quota", retryable=True), 2: CopyFailure(reason="quota", retryable=True)}
@@ -292,7 +292,7 @@ def test_copies_of_a_wrong_type_are_not_shown() -> None:
 
 
 def test_one_handle_is_no_collection() -> None:
-    """A verb that gets a handle instead of a list of handles says so."""
+    """A verb that gets a handle instead of a list of handles raises an error that says so."""
     with pytest.raises(TypeError, match=r"write \[handle\]"):
         list(HANDLE)
 

@@ -1,4 +1,4 @@
-"""The errors of options, and the check of a number."""
+"""Errors of options name the valid values, and numbers are checked."""
 
 import math
 import pickle
@@ -32,7 +32,7 @@ def test_whole_numbers_within_the_bounds_are_returned(value: int, least: int, mo
 
 @given(st.floats() | st.integers(-5, 5))
 def test_numbers_above_a_bound_are_returned_as_floats(value: float) -> None:
-    """Only finite numbers are valid; the bound itself is not."""
+    """A number above a limit is returned as a float, and the limit itself is not valid."""
     if math.isfinite(value) and value > 0:
         number = check_number("seconds", value, float, above=0)
         assert (number, type(number)) == (value, float)
@@ -52,7 +52,7 @@ def test_values_that_are_no_numbers_are_refused(kind: type[Any], value: object) 
 
 
 def test_a_whole_number_has_no_fraction() -> None:
-    """2.0 is refused where a whole number is expected, as from a file."""
+    """The number 2.0 is refused if a whole number is expected."""
     with pytest.raises(ConfigError, match=r"^slots must be a whole number, not 2\.0$"):
         check_number("slots", 2.0, int)
 
@@ -68,7 +68,7 @@ def test_a_whole_number_has_no_fraction() -> None:
     ],
 )
 def test_the_bounds_are_described(bounds: dict[str, float], words: str) -> None:
-    """``expected`` says in words which numbers are valid."""
+    """The attribute ``expected`` says in words which numbers are valid."""
     with pytest.raises(ConfigError) as caught:
         check_number("seconds", "x", float, **bounds)
 

@@ -1,4 +1,4 @@
-"""The commands of a transport that run, the end of a stream, and arguments as bytes."""
+"""Transports keep track of running commands, the end of a stream, and arguments as bytes."""
 
 import asyncio
 from collections.abc import AsyncIterable, Sequence
@@ -13,7 +13,7 @@ from intercede.plugin_tools.transport import RunningCommands, TailBuffer, encode
 
 
 class Site:
-    """Runs pretended commands, and records what happens to them."""
+    """A site that runs pretended commands, and records their fate."""
 
     def __init__(self) -> None:
         self.begun, self.may_end, self.reaping, self.may_reap = (asyncio.Event() for _ in range(4))
@@ -23,7 +23,7 @@ class Site:
     async def run_command(
         self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
     ) -> CommandResult:
-        """Run until it may end; when cancelled, wait until the command is reaped."""
+        """Wait until the command may end. If cancelled, wait until it is reaped."""
         assert (stdin, stdout) == (None, None)
         if argv[0] == "fail":
             raise OSError("it failed")
@@ -41,7 +41,7 @@ class Site:
 
 @pytest.fixture
 def site() -> Site:
-    """Return a site with no command."""
+    """Return a site without commands."""
     return Site()
 
 
@@ -55,7 +55,7 @@ def commands() -> RunningCommands:
 
 @pytest.mark.asyncio
 async def test_a_result_and_an_exception_are_passed_on(site: Site, commands: RunningCommands) -> None:
-    """``run`` returns the result of a command, and raises what the transport's own code raises."""
+    """The function ``run`` returns the result of a command, and raises the transport's exception."""
     site.may_end.set()
 
     assert (await commands.run(site.run_command, ["a", "b"], None, None)).returncode == 2
@@ -65,7 +65,7 @@ async def test_a_result_and_an_exception_are_passed_on(site: Site, commands: Run
 
 @pytest.mark.asyncio
 async def test_commands_run_only_while_the_transport_is_open(site: Site) -> None:
-    """Before entering and after leaving, no command starts; a transport may be entered again."""
+    """No command starts before entering and after leaving, and a transport may be entered again."""
     commands = RunningCommands()
     site.may_end.set()
     for _ in range(2):
@@ -80,7 +80,7 @@ async def test_commands_run_only_while_the_transport_is_open(site: Site) -> None
 @pytest.mark.asyncio
 @pytest.mark.parametrize("argv", [[], ["a\0"], ["\ud800"]])
 async def test_an_invalid_argv_starts_nothing(site: Site, commands: RunningCommands, argv: list[str]) -> None:
-    """The arguments are checked before the command's task is made."""
+    """An invalid argv raises before the command starts."""
     with pytest.raises(InvalidSpecError):
         await commands.run(site.run_command, argv, None, None)
     assert not site.begun.is_set()
@@ -88,7 +88,7 @@ async def test_an_invalid_argv_starts_nothing(site: Site, commands: RunningComma
 
 @pytest.mark.asyncio
 async def test_leaving_ends_each_command_and_its_caller_gets_an_error(site: Site, commands: RunningCommands) -> None:
-    """``close`` returns when every command has been ended; their callers get NotOpenError, which names the command."""
+    """Leaving ends each command, and its caller gets a NotOpenError that names it."""
     calls = [asyncio.create_task(commands.run(site.run_command, ["sleep", "9"], None, None)) for _ in range(3)]
     await site.begun.wait()
 
@@ -102,7 +102,7 @@ async def test_leaving_ends_each_command_and_its_caller_gets_an_error(site: Site
 
 @pytest.mark.asyncio
 async def test_a_command_is_cancelled_once_and_reaped(site: Site, commands: RunningCommands) -> None:
-    """However often the caller is cancelled, and the transport left meanwhile, the command is ended in peace."""
+    """A command is cancelled once and reaped, however often its caller is cancelled."""
     site.may_reap.clear()
     call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
     await site.begun.wait()
@@ -128,7 +128,7 @@ async def test_a_command_is_cancelled_once_and_reaped(site: Site, commands: Runn
 async def test_a_caller_that_is_cancelled_while_the_transport_is_left_is_cancelled(
     site: Site, commands: RunningCommands
 ) -> None:
-    """A caller's own cancellation takes precedence over NotOpenError, and does not cancel the command again."""
+    """A caller that is cancelled during leaving gets CancelledError and not NotOpenError."""
     site.may_reap.clear()
     call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
     await site.begun.wait()
@@ -146,7 +146,7 @@ async def test_a_caller_that_is_cancelled_while_the_transport_is_left_is_cancell
 
 @pytest.mark.asyncio
 async def test_a_timeout_of_the_caller_is_a_timeout(site: Site, commands: RunningCommands) -> None:
-    """``asyncio.timeout`` around ``run`` ends the command and raises TimeoutError."""
+    """A timeout of the caller around ``run`` ends the command and raises TimeoutError."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await commands.run(site.run_command, ["sleep"], None, None)
@@ -155,7 +155,7 @@ async def test_a_timeout_of_the_caller_is_a_timeout(site: Site, commands: Runnin
 
 @pytest.mark.asyncio
 async def test_waiting_is_not_interrupted_and_has_a_limit() -> None:
-    """A cancelled caller still waits for the future, and for no longer than it said."""
+    """A cancelled caller still waits for the future, up to its limit."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(wait_uninterrupted(future, 30))
     for _ in range(3):
@@ -171,7 +171,7 @@ async def test_waiting_is_not_interrupted_and_has_a_limit() -> None:
 
 @given(st.lists(st.binary(max_size=9), max_size=9), st.integers(0, 20))
 def test_a_tail_buffer_keeps_the_last_bytes(chunks: list[bytes], limit: int) -> None:
-    """With a limit it keeps the end of what was written, and all of it without one."""
+    """A buffer with a limit keeps the last bytes, and one without a limit keeps all."""
 
     async def write_all(buffer: TailBuffer) -> bytes:
         for chunk in chunks:
@@ -179,18 +179,18 @@ def test_a_tail_buffer_keeps_the_last_bytes(chunks: list[bytes], limit: int) -> 
         return bytes(buffer.data)
 
     everything = b"".join(chunks)
-    assert asyncio.run(write_all(TailBuffer())) == everything  # hypothesis calls this test, and it is no coroutine
+    assert asyncio.run(write_all(TailBuffer())) == everything  # hypothesis calls this test, which is no coroutine
     assert asyncio.run(write_all(TailBuffer(limit))) == everything[max(0, len(everything) - limit) :]  # as above
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
 def test_arguments_are_utf_8(argv: list[str]) -> None:
-    """Each argument is encoded as UTF-8."""
+    """Arguments are encoded as UTF-8."""
     assert [word.decode() for word in encode_argv(argv)] == argv
 
 
 def test_names_of_files_keep_their_bytes() -> None:
-    """A name that is not UTF-8, as ``os.fsdecode`` returns it, is passed on byte for byte."""
+    """A file name from ``os.fsdecode`` that is not UTF-8 keeps its bytes."""
     assert encode_argv(["cat", "\udcff"]) == [b"cat", b"\xff"]
 
 
@@ -198,7 +198,7 @@ def test_names_of_files_keep_their_bytes() -> None:
     ("argv", "words"), [([], "argv is empty"), (["a", "b\0c"], "cannot hold a NUL"), (["\ud800"], "not text")]
 )
 def test_arguments_that_no_command_can_get_are_refused(argv: list[str], words: str) -> None:
-    """The error says which, and its attributes too."""
+    """An argument that no command can get is refused, and the error names it."""
     with pytest.raises(InvalidSpecError, match=words) as caught:
         encode_argv(argv)
     assert (caught.value.field, caught.value.value) == ("argv", argv)

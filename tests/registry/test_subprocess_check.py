@@ -1,4 +1,4 @@
-"""The check of a candidate in a child process."""
+"""A candidate is checked in a child process."""
 
 import sys
 import time

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests import nested
-from tests.sleepers import sleepers
+from tests.sleepers import list_sleepers
 from tests.transports.local_processes import (
     ENDLESS,
     has_line,
@@ -264,11 +264,11 @@ async def test_cancelling_ends_processes_outside_the_group(
     """Cancelling also ends processes in a group or session of their own before run returns."""
     word = f"WORD={tmp_path}"
     run = asyncio.create_task(transport.run(["env", word, "sh", "-c", script]))
-    await wait_until(lambda: sleepers(word) != [])
+    await wait_until(lambda: list_sleepers(word) != [])
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert sleepers(word) == []
+    assert list_sleepers(word) == []
 
 
 @pytest.mark.asyncio
@@ -278,14 +278,14 @@ async def test_without_proc_the_group_ends(
     """Without a /proc of its own pid namespace, the transport trusts no pid and signals the process group."""
     monkeypatch.setattr(_process_tree, "_PROC", tmp_path)
     run = asyncio.create_task(transport.run(["env", f"WORD={tmp_path}", "sh", "-c", "sleep 297 & sleep 297"]))
-    await wait_until(lambda: len(sleepers(f"WORD={tmp_path}")) == 2)
+    await wait_until(lambda: len(list_sleepers(f"WORD={tmp_path}")) == 2)
     start = time.monotonic()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert time.monotonic() - start < 4
     # The group has got KILL, and no event reports the end of its processes.
-    await wait_until(lambda: sleepers(f"WORD={tmp_path}") == [])
+    await wait_until(lambda: list_sleepers(f"WORD={tmp_path}") == [])
 
 
 @pytest.mark.asyncio

@@ -38,7 +38,7 @@ class MeasuringSink(Sink):
 
 
 def measure_memory() -> int:
-    """Return the measure_memory memory of this process in bytes."""
+    """Return the memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from tests.sleepers import sleepers
+from tests.sleepers import list_sleepers
 
 from intercede.transports.ssh import SshTransport
 
@@ -81,14 +81,14 @@ async def test_cancelling_ends_a_command_whose_sh_leads_no_group(dropbear: int, 
         for script in PAYLOADS.values():
             run = asyncio.create_task(transport.run(["env", f"{word}/", "sh", "-c", script]))
             async with asyncio.timeout(20):
-                while not sleepers(f"{word}/") or not sleepers(f"{word}."):  # noqa: ASYNC110 -- no event tells it
+                while not list_sleepers(f"{word}/") or not list_sleepers(f"{word}."):  # noqa: ASYNC110 -- no event tells it
                     await asyncio.sleep(0.02)
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
-            assert sleepers(f"{word}/") == []
-            assert len(sleepers(f"{word}.")) == 1
+            assert list_sleepers(f"{word}/") == []
+            assert len(list_sleepers(f"{word}.")) == 1
         assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
         other.cancel()
         await asyncio.wait({other})
-    assert sleepers(f"{word}.") == []
+    assert list_sleepers(f"{word}.") == []
