@@ -113,7 +113,7 @@ class _Patches:
         """Install the default event loop policy: before Python 3.14, uvloop's policy cannot watch child processes."""
         if sys.version_info < (3, 14):
             policy = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated] -- deprecated in 3.14 only
-            put = asyncio.set_event_loop_policy  # pyright: ignore[reportDeprecated] -- as above
+            put = asyncio.set_event_loop_policy  # pyright: ignore[reportDeprecated] -- deprecated in 3.14 only
             self._undo.callback(put, policy)
             put(asyncio.DefaultEventLoopPolicy())
 
@@ -129,7 +129,7 @@ def _make_refusal(name: str, own: Callable[..., object]) -> Callable[..., object
     here = os.getpid()
 
     def refuse(*arguments: object) -> object:
-        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 -- documented, for this very purpose
+        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 -- it is documented, and there is no other way
         if os.getpid() == here and str(caller).partition(".")[0] not in _RUNNERS:  # a forked child may end
             raise ProcessEnded(f"os.{name}")
         return own(*arguments)
@@ -138,7 +138,10 @@ def _make_refusal(name: str, own: Callable[..., object]) -> Callable[..., object
 
 
 def _make_limit_raiser(own: Callable[[int], None]) -> Callable[[int], None]:
-    """Ignore a lower recursion limit: all threads share it, and under a very low one no code could restore it."""
+    """Return a replacement of ``sys.setrecursionlimit`` that never lowers the limit, which all threads share.
+
+    Under a very low limit no code could restore the former one.
+    """
 
     def limit(wanted: int) -> None:
         own(max(wanted, sys.getrecursionlimit()))
@@ -165,13 +168,13 @@ def _forget_executor_threads() -> None:
 
     Also replace the lock that all executors share, if a thread that holds it does not release it.
     """
-    if pools._global_shutdown_lock.acquire(timeout=_LOCK_SECONDS):  # noqa: SLF001 -- as below
-        pools._global_shutdown_lock.release()  # noqa: SLF001 -- as below
+    if pools._global_shutdown_lock.acquire(timeout=_LOCK_SECONDS):  # noqa: SLF001 -- there is no other way
+        pools._global_shutdown_lock.release()  # noqa: SLF001 -- there is no other way
     else:
-        pools._global_shutdown_lock = threading.Lock()  # noqa: SLF001 -- as below
-    for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- no other way
+        pools._global_shutdown_lock = threading.Lock()  # noqa: SLF001 -- there is no other way
+    for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- there is no other way
         if thread.daemon:
-            pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
+            pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no other way
 
 
 def _save_process_state(undo: ExitStack) -> None:

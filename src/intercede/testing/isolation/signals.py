@@ -1,4 +1,4 @@
-"""TERM and HUP interrupt a run of the kit as Ctrl-C does, so that it ends the jobs of its checks."""
+"""Let TERM and HUP interrupt a run of the kit as Ctrl-C does, so that the kit ends the jobs of its checks."""
 
 import signal
 import threading

@@ -49,7 +49,7 @@ _ORDINARY, _MOST = 2.0, 10.0
 _DEEPEST = 1000
 """The longest chain of coroutines, each awaiting the next, that is followed to describe a task."""
 _MOST_TASKS = 100
-"""The longest chain of tasks, each awaiting the next, that is followed to describe a task."""
+"""The largest number of awaited tasks that are followed to describe a task."""
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -164,7 +164,7 @@ async def limit_time(seconds: float, awaitable: Awaitable[_T], extra: Callable[[
 
 
 async def capture_outcome(awaitable: Awaitable[_T]) -> Outcome[_T]:
-    """Await something and return its outcome. If a task let SystemExit or KeyboardInterrupt out, its loop would end."""
+    """Await something and return its outcome. An event loop ends if a task raises SystemExit or KeyboardInterrupt."""
     try:
         return Outcome(value=await awaitable)
     except BaseException as error:  # noqa: BLE001 -- the caller gets it
@@ -267,7 +267,7 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
         closing = loop.create_task(loop.shutdown_asyncgens())
         _run_on_loop(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
-    loop.set_exception_handler(lambda _loop, _context: None)  # the finding names them already
+    loop.set_exception_handler(lambda _loop, _context: None)  # the report of the check names these tasks
     loop.close()
 
 
@@ -295,7 +295,7 @@ class _LoopThread(threading.Thread, Generic[_T]):
         self.beat = monotonic()
         self.ending: Outcome[_T] | None = None
         self.over = threading.Lock()
-        """Released when the thread has finished. Unlike a thread's methods, a subject cannot replace a lock's."""
+        """A lock that is released when the thread has finished. A subject cannot replace its methods."""
         self.over.acquire()
 
     def run(self) -> None:
@@ -401,7 +401,7 @@ def _find_tasks(value: object) -> Iterator[asyncio.Task[object]]:
 
 def _describe_thread(thread: threading.Thread) -> str:
     """Describe the stack of a running thread."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented for this purpose
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- it is documented, and there is no other way
     return _format_frames(reversed(list(_walk_outwards(frame)))) if frame else "(the thread has ended)"
 
 

@@ -43,11 +43,11 @@ class Clause:
     also_needs: tuple[Capability, ...] = ()
     """Further capabilities whose verbs the check calls."""
     depends: tuple[str, ...] = ()
-    """The ids of other clauses. If one of them is red, this clause is BLOCKED and not red."""
+    """The ids of other clauses. While one of them is red, this clause is BLOCKED."""
     exclusive: bool = False
     """Whether no other check may run meanwhile, so that a leak or a blocked event loop is blamed on this one."""
     hint: str = ""
-    """Where an author looks first if the clause is red."""
+    """The likely mistakes of a plugin that does not keep the clause."""
     since: str = "1.0"
     """The first version of the contract with this clause."""
     seconds: float = 60

@@ -27,7 +27,7 @@ _STATES: Mapping[str, tuple[str, str, str]] = {
     "NOT_APPLICABLE": ("dim", "–", "not applicable"),  # noqa: RUF001 -- a dash is meant
     "NOT_RUN": ("dim", "0", "did not run"),
 }
-"""The colour, the letter and the name of each state: colour alone is never enough to tell two states apart."""
+"""The colour, the sign and the name of each state, so that no two states differ by colour alone."""
 _SHOULD = ("warn", "✗", "failed, a SHOULD")
 _VERDICTS = {"CONFORMANT": ("good", "✓"), "NOT CONFORMANT": ("bad", "✗")}
 _OPEN = ("warn", "…")

@@ -140,7 +140,7 @@ async def _clean_up_jobs(check: Context, context: Context, leftovers: Leftovers,
             if evidence and "output" in check.capabilities:
                 fetching = await timeouts.capture_outcome(_fetch_outputs(backend, check.handles))
                 leftovers.outputs = fetching.value or ""
-                if fetching.raised is not None:  # the jobs must be ended all the same
+                if fetching.raised is not None:  # the jobs must still be ended
                     leftovers.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
             await _end_jobs(check, backend)
 

@@ -7,7 +7,7 @@ pytest attributes what the subject prints or warns of to the item that waits.
 import asyncio
 import queue
 import threading
-from asyncio import wait  # by name, as below: a subject may replace what the modules hold
+from asyncio import wait  # imported by name, here and below: a subject may replace attributes of the modules
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -32,13 +32,13 @@ class JobBudget:
         self._free, self._queue = asyncio.Semaphore(count), asyncio.Lock()
 
     async def acquire(self, count: int) -> None:
-        """Wait until ``count`` jobs are free, and take them."""
+        """Wait until ``count`` more jobs are allowed, and count them as used."""
         async with self._queue:
             for _ in range(count):
                 await self._free.acquire()
 
     def release(self, count: int) -> None:
-        """Give ``count`` jobs back."""
+        """Count ``count`` jobs as no longer used."""
         for _ in range(count):
             self._free.release()
 
@@ -49,8 +49,7 @@ class ConcurrentChecks(Generic[_T]):
     Args:
         checks: The checks by name. Each is a function that is called on the loop.
         stall: Seconds without a turn of the loop after which it counts as blocked and is abandoned.
-        patience: Seconds in which no check ends after which the loop is abandoned. Each check has a time limit of its
-            own.
+        patience: Seconds after which the loop is abandoned if no check has ended. Each check has a time limit too.
         cleaning: Seconds within which cancelled checks must clean up.
     """
 
@@ -122,7 +121,7 @@ class ConcurrentChecks(Generic[_T]):
     def _wait(self, name: str) -> None:
         while True:
             try:
-                if self._finished.get(timeout=_BEAT) == name:  # it may be a check whose wait was interrupted
+                if self._finished.get(timeout=_BEAT) == name:  # another name is that of an interrupted wait
                     return
             except queue.Empty:
                 if not self._running.locked() or self._is_late():

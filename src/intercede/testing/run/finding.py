@@ -44,7 +44,7 @@ _CALLERS = frozenset(
         "make_backend",
     }
 )
-"""The functions of the kit that call the subject. An exception whose innermost frame is theirs is the subject's."""
+"""Functions of the kit that call the subject. If the innermost frame is one of them, the subject is at fault."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """Reads an exception's traceback, even if its class overrides ``__traceback__``."""
 _FIRST_CALLS, _LAST_CALLS, _FORMAT_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
@@ -109,7 +109,7 @@ def format_error(raised: BaseException) -> str:
 
 
 def _is_raised_by_kit(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
-    """Return whether the kit raised the exception: no frame is the subject's, and the innermost does not call it."""
+    """Return whether the kit raised an exception: no frame is the subject's, and the innermost does not call it."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
     relevant = [each for each in frames if not _is_library(each.filename)]
     foreign = [each for each in relevant if (each.filename, each.name) != check and not _is_kit(each.filename)]

@@ -171,7 +171,7 @@ def _make_info(subject: RegistrySubject, answer: Mapping[str, object]) -> Subjec
 
 
 def _warn_as_init() -> list[str]:
-    """Return a warning if this process has number 1: then it is the parent of every process that loses its own."""
+    """Return a warning if this process has the id 1: then it becomes the parent of every orphaned process."""
     adopts = "this process is number 1, as in a container without an init, and becomes the parent of every daemon: "
     unseen = (
         "IC-LIFE-07 does not count the child processes that a subject leaves. It counts them if an init is number 1 "

@@ -207,7 +207,7 @@ class FactorySubject:
 
 def make_registry(file: str | None = None) -> "Registry":
     """Make a registry of the plugins in this environment, with the tables and pins of a configuration file."""
-    from intercede import registry  # noqa: PLC0415 -- as above
+    from intercede import registry  # noqa: PLC0415 -- only if a subject needs it
 
     return registry.Registry(file)
 
@@ -218,19 +218,19 @@ def load_configuration(file: str) -> "Configuration":
     Raises:
         ConfigError: The file is wrong.
     """
-    from intercede.config import load  # noqa: PLC0415 -- as above
+    from intercede.config import load  # noqa: PLC0415 -- only if a subject needs it
 
     return load(file)
 
 
 def _compose_backend(transport: Transport) -> JobBackend:
-    from intercede.batch import BatchBackend  # noqa: PLC0415 -- as above
+    from intercede.batch import BatchBackend  # noqa: PLC0415 -- only if a subject needs it
 
     return BatchBackend(transport, make_registry().scheduler(_DIRECT))
 
 
 def make_subject_from_spec(spec: SubjectSpec) -> Subject:
-    """Make a subject from its ``spec``, in this process."""
+    """Make a subject in this process from the plain data that describes it."""
     role = cast("Role", spec["role"])
     if "file" in spec:
         return FactorySubject(_load_callable(str(spec["file"]), str(spec["name"])), role)
