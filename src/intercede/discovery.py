@@ -164,7 +164,7 @@ def _has_content(path: str) -> bool:
 
 def _describe_bad_name(metadata: _Metadata) -> str:
     return (
-        f"{metadata.location} cannot be a distribution's: {metadata.describe()!r} is not a valid name and "
+        f"{metadata.location} is not a distribution: {metadata.describe()!r} is not a valid name and "
         "version, so its entries are ignored. An interrupted installer leaves such directories behind: remove it"
     )
 
@@ -196,8 +196,8 @@ def _describe_leftover(metadata: _Metadata) -> str:
 def _describe_duplicates(copies: list[_Metadata]) -> str:
     return (
         f"{copies[0].distribution} has its metadata twice in one directory: "
-        f"{' and '.join(each.location for each in copies)}. One is left over: remove it, or remove both and install "
-        f"{copies[0].distribution} again"
+        f"{' and '.join(each.location for each in copies)}. Remove the one that is out of date, or remove both "
+        f"and install {copies[0].distribution} again"
     )
 
 

@@ -125,7 +125,7 @@ async def test_a_member_over_the_limit_of_bytes_is_refused(dest: Path) -> None:
         max_bytes=4,
     )
     assert sorted(unpacker.files) == ["a", "c"]
-    assert unpacker.refused == {"b": "over the limit of 4 bytes"}
+    assert unpacker.refused == {"b": "this file is over the limit of 4 bytes"}
 
 
 @pytest.mark.asyncio
@@ -133,7 +133,7 @@ async def test_members_over_the_limit_of_files_are_refused(dest: Path) -> None:
     """Only the first member over the limit of files is recorded, so that an endless archive takes no memory."""
     unpacker = await unpack(make_archive(*((make_header(str(number)), b"x") for number in range(9))), dest, max_files=3)
     assert sorted(unpacker.files) == ["0", "1", "2"]
-    assert unpacker.refused == {"3": "over the limit of 3 files, this one and any that follow"}
+    assert unpacker.refused == {"3": "this file, and any that follow, are over the limit of 3 files"}
 
 
 @pytest.mark.asyncio
@@ -191,7 +191,7 @@ async def test_a_member_over_8_gib_is_skipped(dest: Path) -> None:
     """A member of more than 8 GiB is refused, and skipping it takes no memory."""
     header = make_header("big", size=9 * 2**30).tobuf(tarfile.GNU_FORMAT)
     unpacker = await unpack(header + bytes(4096), dest, finish=False, max_bytes=2**30)
-    assert unpacker.refused == {"big": f"over the limit of {2**30} bytes"}
+    assert unpacker.refused == {"big": f"this file is over the limit of {2**30} bytes"}
     with pytest.raises(ArchiveError, match="cut"):
         unpacker.finish()
 

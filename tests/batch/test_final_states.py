@@ -68,7 +68,7 @@ async def test_a_final_state_that_cannot_be_written_is_reported(root: Path, back
     told = [(await backend.status([handle]))[handle] for _ in range(2)]
     assert {status.reason for status in told} == {"killed_by_user"}
     (get_submission(root, handle) / "finals").unlink()
-    assert all("could not be written down" in (status.evidence or "") for status in told)
+    assert all("could not be recorded" in (status.evidence or "") for status in told)
     written = (await backend.status([handle]))[handle]
     assert written == told[0].model_copy(update={"evidence": written.evidence})
     assert (get_submission(root, handle) / "finals" / "0").exists()

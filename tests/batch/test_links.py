@@ -124,7 +124,7 @@ async def test_a_final_state_without_a_link_says_so(tmp_path: Path, links: Path)
         status = (await backend.status([handle]))[handle]
 
     assert status.state is JobState.KILLED
-    assert "could not be written down" in (status.evidence or "")
+    assert "could not be recorded" in (status.evidence or "")
 
 
 @pytest.mark.asyncio

@@ -359,9 +359,9 @@ class Unpacker:
 
     def _find_excess(self, usage: _Usage, info: _Header) -> str | None:
         if usage.files > self._max_files:
-            return f"over the limit of {self._max_files} files, this one and any that follow"
+            return f"this file, and any that follow, are over the limit of {self._max_files} files"
         if usage.bytes + info.size > self._max_bytes:
-            return f"over the limit of {self._max_bytes} bytes"
+            return f"this file is over the limit of {self._max_bytes} bytes"
         return None
 
 
@@ -369,7 +369,7 @@ def _parse_header(block: bytes) -> _Header:
     try:
         mode, size, stored = _parse_number(block[100:108]), _parse_number(block[124:136]), _parse_number(block[148:156])
     except ValueError as error:
-        raise ArchiveError("this is not a tar archive: a header in it is no header") from error
+        raise ArchiveError("this is not a tar archive: a header in it has an invalid number") from error
     if stored != sum(block) - sum(block[148:156]) + 8 * ord(" "):
         raise ArchiveError("this is not a tar archive: a header in it is damaged")
     name = _decode_field(block[:100])
@@ -444,7 +444,7 @@ def _find_type_fault(info: _Header) -> str | None:
     if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
         return None
     kind = _BODILESS.get(info.type) or ("a sparse file" if info.type == tarfile.GNUTYPE_SPARSE else "of unknown kind")
-    return f"it is {kind}, and only regular files come through"
+    return f"it is {kind}, and only regular files are unpacked"
 
 
 class _NameTakenError(Exception):
@@ -484,7 +484,9 @@ class _FileWriter:
             self._file = os.open(self._name, _NEW_FILE, mode, dir_fd=self._directory)
         except OSError as error:
             if error.errno in _NAME_ERRORS:
-                raise _NameTakenError(f"there is no place for the name: {error.strerror}") from error
+                raise _NameTakenError(
+                    f"the local directory cannot have a file of that name: {error.strerror}"
+                ) from error
             raise
 
     def write(self, data: memoryview) -> None:

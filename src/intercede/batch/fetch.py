@@ -96,7 +96,7 @@ async def fetch_jobs(remote: RemoteJobs, jobs: Collection[Job], dest: Path, limi
 def _make_refusal(status: JobStatus) -> JobOutput:
     word = "running" if status.state in LIVE else "unknown"
     return JobOutput(
-        ok=False, reason=f"{word}: it is {status.state}, {status.evidence or status.native or status.reason}"
+        ok=False, reason=f"{word}: the job is {status.state}, {status.evidence or status.native or status.reason}"
     )
 
 

@@ -44,5 +44,5 @@ def _is_purgeable(status: JobStatus) -> bool:
 
 def _make_refusal(status: JobStatus, why: str) -> OpOutcome:
     if _is_purgeable(status) or status.reason == "purged":
-        return OpOutcome(ok=False, reason="other", detail=f"it is {status.state}, and could not be removed: {why}")
-    return OpOutcome(ok=False, reason="running", detail=f"it is {status.state}: kill it first, {status.evidence}")
+        return OpOutcome(ok=False, reason="other", detail=f"the job is {status.state}, and could not be removed: {why}")
+    return OpOutcome(ok=False, reason="running", detail=f"the job is {status.state} ({status.evidence}): kill it first")

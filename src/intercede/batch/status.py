@@ -57,7 +57,7 @@ def _read_settled(answer: Answer) -> Snapshot:
 def _mark_unwritten(status: JobStatus) -> JobStatus:
     """Return a status whose evidence warns that it was not recorded, so that a later status may differ."""
     return status.model_copy(
-        update={"evidence": f"{status.evidence}; it could not be written down, so it may not last"}
+        update={"evidence": f"{status.evidence}; this status could not be recorded, so it may change"}
     )
 
 

@@ -132,7 +132,7 @@ def _parse_answer(scheduler: Scheduler, batch: Batch, answer: CommandResult) -> 
 def _make_refusal(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
     failure = next(iter(queued.refused.values()))
     kind = LimitError if failure.retryable else SchedulerError
-    return kind(f"the scheduler took none of {batch.copies} copies: {failure.reason}")
+    return kind(f"the scheduler accepted none of {batch.copies} copies: {failure.reason}")
 
 
 def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
