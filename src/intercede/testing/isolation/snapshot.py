@@ -21,7 +21,7 @@ _inside = attrgetter(*_INSIDE)
 
 @dataclass(frozen=True)
 class _Kept:
-    """One object of the kit and the attributes that it had. The comparison runs after each check, so it must be fast."""
+    """One object of the kit and its former attributes. The comparison runs after each check, so it must be fast."""
 
     label: str
     owner: object
