@@ -30,8 +30,10 @@ class ShowsTheLastLine(FakeBackend):
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
-        return {handle: Diagnostics(text=each.text[each.text[:-1].rfind("\n") + 1 :]) for handle, each in told.items()}
+        answer = await super().diagnostics(handles)
+        return {
+            handle: Diagnostics(text=each.text[each.text[:-1].rfind("\n") + 1 :]) for handle, each in answer.items()
+        }
 
 
 class ShowsTheWholeSubmission(FakeBackend):
@@ -41,9 +43,9 @@ class ShowsTheWholeSubmission(FakeBackend):
     message_contains = "to hold nothing of the other copy's; observed"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
-        everything = Diagnostics(text="".join(each.text for each in told.values()))
-        return {handle: everything if each.text else each for handle, each in told.items()}
+        answer = await super().diagnostics(handles)
+        everything = Diagnostics(text="".join(each.text for each in answer.values()))
+        return {handle: everything if each.text else each for handle, each in answer.items()}
 
 
 class ShowsTheBeginning(FakeBackend):
@@ -54,8 +56,8 @@ class ShowsTheBeginning(FakeBackend):
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
-        firsts = {handle: each.text.partition(" 39\n") for handle, each in told.items()}
+        answer = await super().diagnostics(handles)
+        firsts = {handle: each.text.partition(" 39\n") for handle, each in answer.items()}
         return {handle: Diagnostics(text=first + mark) for handle, (first, mark, _) in firsts.items()}
 
 
@@ -66,12 +68,12 @@ class Consumes(FakeBackend):
     message_contains = ("to be in answer number 2", "expected the whole stdout of the job")
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
+        answer = await super().diagnostics(handles)
         for handle in filter(self._is_ours, handles):
             path = self._state / handle.job / "stdout"
             if path.exists() and path.stat().st_size > 600:  # a short text is left alone
                 path.write_bytes(b"")
-        return told
+        return answer
 
 
 class RemembersWhereItWas(FakeBackend):
@@ -85,12 +87,12 @@ class RemembersWhereItWas(FakeBackend):
         self.seen_of: dict[JobHandle, str] = {}
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = dict(await super().diagnostics(handles))
-        for handle, each in told.items():
+        answer = dict(await super().diagnostics(handles))
+        for handle, each in answer.items():
             if self.seen_of.get(handle) == each.text:
-                told[handle] = Diagnostics(text="")
+                answer[handle] = Diagnostics(text="")
             self.seen_of[handle] = each.text
-        return told
+        return answer
 
 
 class KillsWhatItShows(FakeBackend):
@@ -104,12 +106,12 @@ class KillsWhatItShows(FakeBackend):
         self.looks = 0
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
-        long = [handle for handle, each in told.items() if each.text.endswith(" 39\n")]
+        answer = await super().diagnostics(handles)
+        long = [handle for handle, each in answer.items() if each.text.endswith(" 39\n")]
         self.looks += bool(long)
         if self.looks > 1:
             await self.kill(long)
-        return told
+        return answer
 
 
 class DropsTheUnknown(FakeBackend):
@@ -119,8 +121,8 @@ class DropsTheUnknown(FakeBackend):
     message_contains = "expected an answer of diagnostics for job"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await self.status(handles)
-        return await super().diagnostics([handle for handle in handles if told[handle].state != "UNKNOWN"])
+        answer = await self.status(handles)
+        return await super().diagnostics([handle for handle in handles if answer[handle].state != "UNKNOWN"])
 
 
 class RaisesForUnknownDiagnostics(FakeBackend):
@@ -152,8 +154,8 @@ class ComplainsInTheText(FakeBackend):
     message_contains = "expected an empty text for JobHandle("
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = await super().diagnostics(handles)
-        return {handle: each if each.text else Diagnostics(text="no such file") for handle, each in told.items()}
+        answer = await super().diagnostics(handles)
+        return {handle: each if each.text else Diagnostics(text="no such file") for handle, each in answer.items()}
 
 
 class ShowsStdoutOnly(FakeBackend):
@@ -164,7 +166,7 @@ class ShowsStdoutOnly(FakeBackend):
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        told = dict(await super().diagnostics(handles))
-        for handle in [handle for handle, each in told.items() if each.text]:
-            told[handle] = Diagnostics(text=(self._state / handle.job / "stdout").read_text("utf-8", "replace"))
-        return told
+        answer = dict(await super().diagnostics(handles))
+        for handle in [handle for handle, each in answer.items() if each.text]:
+            answer[handle] = Diagnostics(text=(self._state / handle.job / "stdout").read_text("utf-8", "replace"))
+        return answer

@@ -26,9 +26,9 @@ class FindsEverything(FakeBackend):
         self.mine: set[JobHandle] = set()  # other jobs would be ended by a clean-up that finds them
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.mine.update(told.handles.values())
-        return told
+        answer = await super().submit(spec, copies)
+        self.mine.update(answer.handles.values())
+        return answer
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return list(self.mine.union(await super().find(tag)))
@@ -75,9 +75,9 @@ class _Remembers(FakeBackend):
     tags: dict[JobHandle, str | None]
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.tags.update(dict.fromkeys(told.handles.values(), spec.tag))
-        return told
+        answer = await super().submit(spec, copies)
+        self.tags.update(dict.fromkeys(answer.handles.values(), spec.tag))
+        return answer
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         await super().find(tag)
@@ -267,10 +267,10 @@ class TagsAtTheEnd(FakeBackend):
     message_contains = "payloads of a cancelled submit that ran to be found; observed find returned 0"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        for handle in told.handles.values():
+        answer = await super().submit(spec, copies)
+        for handle in answer.handles.values():
             (self._state / handle.job / "tagged").touch()
-        return told
+        return answer
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return [each for each in await super().find(tag) if (self._state / each.job / "tagged").exists()]

@@ -24,8 +24,8 @@ class HandlesKnowMore(FakeBackend):
     message_contains = "expected the handle to equal what JSON gives back"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        handles = {index: _NativeHandle(**handle.model_dump()) for index, handle in told.handles.items()}
+        answer = await super().submit(spec, copies)
+        handles = {index: _NativeHandle(**handle.model_dump()) for index, handle in answer.handles.items()}
         return Submission.model_construct(handles=handles, failures={})
 
 
@@ -35,15 +35,15 @@ class _Remembers(FakeBackend):
     mine: set[JobHandle]
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.mine.update(told.handles.values())
-        return told
+        answer = await super().submit(spec, copies)
+        self.mine.update(answer.handles.values())
+        return answer
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
-        told = await super().status(handles)
-        known = {handle for handle, status in told.items() if handle in self.mine or status.state is JobState.UNKNOWN}
-        return {handle: status if handle in known else lost for handle, status in told.items()}
+        answer = await super().status(handles)
+        known = {handle for handle, status in answer.items() if handle in self.mine or status.state is JobState.UNKNOWN}
+        return {handle: status if handle in known else lost for handle, status in answer.items()}
 
 
 class RemembersOnTheInstance(_Remembers):
@@ -75,10 +75,10 @@ class PacksMuchIntoHandles(FakeBackend):
     message_contains = "expected at most 512 characters"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
+        answer = await super().submit(spec, copies)
         packed = {
             index: JobHandle.model_construct(resource=handle.resource, job=handle.job + spec.model_dump_json())
-            for index, handle in told.handles.items()
+            for index, handle in answer.handles.items()
         }
         return Submission.model_construct(handles=packed, failures={})
 

@@ -120,8 +120,8 @@ class _Handles(FakeBackend):
     kind: type[JobHandle]
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        handles = {index: self.change(each) for index, each in told.handles.items()}
+        answer = await super().submit(spec, copies)
+        handles = {index: self.change(each) for index, each in answer.handles.items()}
         return Submission.model_construct(handles=handles, failures={})
 
     def change(self, handle: JobHandle) -> JobHandle:
@@ -169,8 +169,8 @@ class _Outputs(FakeBackend):
     areas = ("output",)
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        told = await super().fetch_output(handles, dest)
-        return {handle: self.change(output, dest) for handle, output in told.items()}
+        answer = await super().fetch_output(handles, dest)
+        return {handle: self.change(output, dest) for handle, output in answer.items()}
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         raise NotImplementedError
@@ -281,8 +281,8 @@ class FindsWithoutEnd(FakeBackend):
     areas = "handle", "find"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        raise RuntimeError("the answer was lost", told)
+        answer = await super().submit(spec, copies)
+        raise RuntimeError("the answer was lost", answer)
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
@@ -325,8 +325,8 @@ class IndicesAreOfEveryKind(FakeBackend):
     """Returns a submission whose indices are numbers and strings."""
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        return Submission.model_construct(handles={0: told.handles[0], "a": told.handles[0]}, failures={})
+        answer = await super().submit(spec, copies)
+        return Submission.model_construct(handles={0: answer.handles[0], "a": answer.handles[0]}, failures={})
 
 
 class _Unsound(type(Path())):  # type: ignore[misc]  # the attack

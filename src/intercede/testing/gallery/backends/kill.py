@@ -34,8 +34,8 @@ class KilledIsFailed(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         failed = JobStatus(state=JobState.FAILED, reason="signal", signal=9)
-        told = await super().status(handles)
-        return {handle: failed if each.state is JobState.KILLED else each for handle, each in told.items()}
+        answer = await super().status(handles)
+        return {handle: failed if each.state is JobState.KILLED else each for handle, each in answer.items()}
 
 
 class OnlySaysItKills(FakeBackend):
@@ -98,8 +98,10 @@ class ReportsEndedJobsAsKilled(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         killed = JobStatus(state=JobState.KILLED, reason="killed_by_user")
-        told = await super().status(handles)
-        return {handle: killed if handle in self.tried and each.state.final else each for handle, each in told.items()}
+        answer = await super().status(handles)
+        return {
+            handle: killed if handle in self.tried and each.state.final else each for handle, each in answer.items()
+        }
 
 
 class AcceptsEveryKill(FakeBackend):
@@ -180,7 +182,7 @@ class KillsTheParentOnly(FakeBackend):
         self.spared: list[int] = []
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
+        running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
         for handle in running:
             (self._state / handle.job / "killed").touch()
             self.spared.append(int((self._state / handle.job / "group").read_text("utf-8")))
@@ -204,7 +206,7 @@ class KillsTheGroupOnly(FakeBackend):
     message_contains = "expected everything that a killed job started to be gone"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
+        running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
         for handle in running:
             (self._state / handle.job / "killed").touch()
             os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGKILL)
@@ -223,9 +225,9 @@ class KillsAllForNone(FakeBackend):
         self.mine: set[JobHandle] = set()
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.mine.update(told.handles.values())
-        return told
+        answer = await super().submit(spec, copies)
+        self.mine.update(answer.handles.values())
+        return answer
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         return await super().kill(handles or self.mine)
@@ -252,8 +254,8 @@ class _AsksToEnd(FakeBackend):
         raise NotImplementedError
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        told = await super().status(handles)
-        running = [handle for handle, status in told.items() if status.state is JobState.RUNNING]
+        answer = await super().status(handles)
+        running = [handle for handle, status in answer.items() if status.state is JobState.RUNNING]
         for handle in (each for each in running if not self._note(each).exists()):
             self._note(handle).touch()
         await self.status(running)
@@ -261,12 +263,12 @@ class _AsksToEnd(FakeBackend):
         return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        told = dict(await super().status(handles))
-        for handle in (each for each in told if self._is_ours(each) and self._note(each).exists()):
-            if told[handle].state is JobState.RUNNING:
+        answer = dict(await super().status(handles))
+        for handle in (each for each in answer if self._is_ours(each) and self._note(each).exists()):
+            if answer[handle].state is JobState.RUNNING:
                 self._ask(handle)
-            told[handle] = self.decide_status(handle, told[handle])
-        return told
+            answer[handle] = self.decide_status(handle, answer[handle])
+        return answer
 
     def _ask(self, handle: JobHandle) -> None:
         if time.time() - self._note(handle).stat().st_mtime > self.patience:

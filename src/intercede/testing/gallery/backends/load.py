@@ -21,9 +21,9 @@ class CountsItsOwnOnly(FakeBackend):
         self.mine: list[JobHandle] = []
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.mine += told.handles.values()
-        return told
+        answer = await super().submit(spec, copies)
+        self.mine += answer.handles.values()
+        return answer
 
     async def counts(self) -> JobCounts:
         return JobCounts(
@@ -40,8 +40,8 @@ class CountsSubmissions(FakeBackend):
     also_red = ("IC-LOAD-02",)
 
     async def counts(self) -> JobCounts:
-        told = await self.status(self._list_handles())
-        live = {handle.job.split(".")[0] for handle, status in told.items() if not status.state.final}
+        answer = await self.status(self._list_handles())
+        live = {handle.job.split(".")[0] for handle, status in answer.items() if not status.state.final}
         return JobCounts(queued=0, running=len(live))
 
 

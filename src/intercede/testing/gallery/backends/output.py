@@ -385,9 +385,9 @@ class EndsWhatItFetches(FakeBackend):
     message_contains = "expected exactly the files ['early', 'late']"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
-        told = await super().fetch_output(handles, dest)
-        await self.kill([each for each, output in told.items() if not output.ok])
-        return told
+        answer = await super().fetch_output(handles, dest)
+        await self.kill([each for each, output in answer.items() if not output.ok])
+        return answer
 
 
 class LosesEmptyFiles(_ChangesOutput):
@@ -418,10 +418,10 @@ class CopiesOverTheFormer(FakeBackend):
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         former = _read_files(dest)
-        told = await super().fetch_output(handles, dest)
+        answer = await super().fetch_output(handles, dest)
         for path in former.keys() - _read_files(dest):
             path.write_bytes(former[path])
-        return told
+        return answer
 
 
 def _read_files(directory: Path) -> dict[Path, bytes]:

@@ -19,7 +19,7 @@ class OnlySaysItPurges(FakeBackend):
     message_contains = "expected a purged job to be UNKNOWN; observed DONE"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
-        ended = {each for each, told in (await self.status(handles)).items() if told.state.final}
+        ended = {each for each, status in (await self.status(handles)).items() if status.state.final}
         others = await super().purge([each for each in handles if each not in ended])
         return {**dict.fromkeys(ended, OpOutcome(ok=True)), **others}
 
@@ -32,12 +32,12 @@ class RemembersThePurged(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: dict[JobHandle, JobStatus] = {}
+        self.answers: dict[JobHandle, JobStatus] = {}
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        told = await super().status(handles)
-        self.told |= {handle: status for handle, status in told.items() if status.state.final}
-        return {handle: self.told.get(handle, status) for handle, status in told.items()}
+        answer = await super().status(handles)
+        self.answers |= {handle: status for handle, status in answer.items() if status.state.final}
+        return {handle: self.answers.get(handle, status) for handle, status in answer.items()}
 
 
 class FetchesThePurged(FakeBackend):

@@ -49,7 +49,7 @@ class _Status(JobStatus):
     site: str = "here"
 
     @cached_property
-    def told(self) -> str:
+    def label(self) -> str:
         return f"{self.state} {self.site}"
 
 
@@ -59,10 +59,10 @@ class ReportsMore(FakeBackend):
     areas = "status", "kill", "handle"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        told = {each: _Status(**vars(status)) for each, status in (await super().status(handles)).items()}
-        for each in told.values():
-            assert each.told
-        return told
+        answer = {each: _Status(**vars(status)) for each, status in (await super().status(handles)).items()}
+        for each in answer.values():
+            assert each.label
+        return answer
 
 
 class AnswersSlowly(FakeBackend):
@@ -121,8 +121,8 @@ class SetsJobVariables(FakeBackend):
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         memory = spec.resources.memory_mb
-        told = {"GALLERY_JOB": token_hex(6), "GALLERY_MEMORY_MB": str(memory) if memory else ""}
-        return await super().submit(spec.model_copy(update={"environment": {**told, **spec.environment}}), copies)
+        variables = {"GALLERY_JOB": token_hex(6), "GALLERY_MEMORY_MB": str(memory) if memory else ""}
+        return await super().submit(spec.model_copy(update={"environment": {**variables, **spec.environment}}), copies)
 
 
 class LocalDirect:

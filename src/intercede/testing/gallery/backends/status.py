@@ -87,8 +87,8 @@ class DropsUnknownHandles(FakeBackend):
     message_contains = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        told = await super().status(handles)
-        return {handle: status for handle, status in told.items() if status.state is not JobState.UNKNOWN}
+        answer = await super().status(handles)
+        return {handle: status for handle, status in answer.items() if status.state is not JobState.UNKNOWN}
 
 
 class AbsenceIsSuccess(_ChangesStatus):
@@ -109,8 +109,8 @@ class RefusesDuplicates(FakeBackend):
     message_contains = "expected a handle that is given twice to be answered once"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        told = await super().status(handles)
-        return dict(zip(handles, told.values(), strict=True))
+        answer = await super().status(handles)
+        return dict(zip(handles, answer.values(), strict=True))
 
 
 class SuccessHasNoCode(_ChangesStatus):
@@ -194,15 +194,15 @@ class ReportsTheEndOnce(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: set[JobHandle] = set()
+        self.reported: set[JobHandle] = set()
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        if handles and self.told.issuperset(handles):
+        if handles and self.reported.issuperset(handles):
             return dict.fromkeys(handles, JobStatus(state=JobState.UNKNOWN, reason="lost"))
-        told = await super().status(handles)
-        if all(each.state.final for each in told.values()):
-            self.told.update(told)
-        return told
+        answer = await super().status(handles)
+        if all(each.state.final for each in answer.values()):
+            self.reported.update(answer)
+        return answer
 
 
 class EndsForAMoment(_ChangesStatus):
@@ -245,8 +245,8 @@ class MatchesByPosition(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         ordered = sorted(set(handles), key=lambda handle: handle.job.rjust(30))
-        told = await super().status(ordered)
-        return dict(zip(dict.fromkeys(handles), (told[handle] for handle in ordered), strict=True))
+        answer = await super().status(ordered)
+        return dict(zip(dict.fromkeys(handles), (answer[handle] for handle in ordered), strict=True))
 
 
 class ReportsTheNextCopy(FakeBackend):
@@ -256,12 +256,12 @@ class ReportsTheNextCopy(FakeBackend):
     message_contains = "expected copies 0, 1, 2 to have ended with"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        told = await super().status(handles)
-        beside = {handle: self._next(handle) for handle in told}
+        answer = await super().status(handles)
+        beside = {handle: self._next(handle) for handle in answer}
         others = await super().status(list(beside.values()))
         return {
             handle: status if others[beside[handle]].state is JobState.UNKNOWN else others[beside[handle]]
-            for handle, status in told.items()
+            for handle, status in answer.items()
         }
 
     def _next(self, handle: JobHandle) -> JobHandle:
@@ -314,12 +314,12 @@ class _LimitsTheGroup(_ChangesStatus):
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         resources = spec.resources.model_copy(update={"wall_time_s": None})
-        told = await super().submit(spec.model_copy(update={"resources": resources}), copies)
-        for handle in told.handles.values() if spec.resources.wall_time_s else ():
+        answer = await super().submit(spec.model_copy(update={"resources": resources}), copies)
+        for handle in answer.handles.values() if spec.resources.wall_time_s else ():
             (self._state / handle.job / "limit").write_text(
                 str(time.time() + (spec.resources.wall_time_s or 0)), "utf-8"
             )
-        return told
+        return answer
 
     def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         limit = self._state / handle.job / "limit"
@@ -406,14 +406,14 @@ class GoesBackAtTheSecondCall(FakeBackend):
         self.seen_running: dict[JobHandle, int] = {}
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        told = dict(await super().status(handles))
-        for handle in (each for each, status in told.items() if status.state is JobState.RUNNING):
+        answer = dict(await super().status(handles))
+        for handle in (each for each, status in answer.items() if status.state is JobState.RUNNING):
             looks = self.seen_running[handle] = self.seen_running.get(handle, 0) + 1
             if looks == 1:
                 await asyncio.sleep(0.6)
             elif looks == 2:
-                told[handle] = JobStatus(state=JobState.QUEUED)
-        return told
+                answer[handle] = JobStatus(state=JobState.QUEUED)
+        return answer
 
 
 class ForeignIsLost(_ChangesStatus):
@@ -438,10 +438,10 @@ class LosesThemOnceInTen(FakeBackend):
     asked = 0
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        told = await super().status(handles)
-        self.asked += any(each.state.final for each in told.values())
+        answer = await super().status(handles)
+        self.asked += any(each.state.final for each in answer.values())
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
-        return dict.fromkeys(handles, lost) if self.asked % 10 == 9 else told
+        return dict.fromkeys(handles, lost) if self.asked % 10 == 9 else answer
 
 
 class IsRightTheSecondTime(_ChangesStatus):
@@ -452,12 +452,12 @@ class IsRightTheSecondTime(_ChangesStatus):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: set[JobHandle] = set()
+        self.reported: set[JobHandle] = set()
 
     def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        if handle in self.told or not status.state.final:
+        if handle in self.reported or not status.state.final:
             return status
-        self.told.add(handle)
+        self.reported.add(handle)
         return JobStatus(state=status.state)
 
 
@@ -485,10 +485,10 @@ class AsksThroughTheInstance(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         self.asked = handles
-        told = await super().status([])
+        answer = await super().status([])
         await asyncio.sleep(0.001)
-        told = await super().status(self.asked)
-        return dict(zip(handles, told.values(), strict=False)) if len(handles) == 1 else await super().status(handles)
+        answer = await super().status(self.asked)
+        return dict(zip(handles, answer.values(), strict=False)) if len(handles) == 1 else await super().status(handles)
 
 
 class RefusesManyCalls(FakeBackend):

@@ -61,9 +61,9 @@ class LosesTheLastCopy(FakeBackend):
     message_contains = "expected handles and failures for [0, 1, 2] of 3 copies; observed handles for [0, 1]"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        last = max(told.handles)
-        return Submission(handles={index: handle for index, handle in told.handles.items() if index < last})
+        answer = await super().submit(spec, copies)
+        last = max(answer.handles)
+        return Submission(handles={index: handle for index, handle in answer.handles.items() if index < last})
 
 
 class OneHandleForAll(FakeBackend):
@@ -74,8 +74,8 @@ class OneHandleForAll(FakeBackend):
     message_contains = "different handles for"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        return Submission(handles=dict.fromkeys(told.handles, told.handles[0]))
+        answer = await super().submit(spec, copies)
+        return Submission(handles=dict.fromkeys(answer.handles, answer.handles[0]))
 
 
 class CannotSubmit(FakeBackend):
@@ -97,12 +97,12 @@ class WaitsForTheJob(FakeBackend):
     scale = 0.03
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        told = await super().submit(spec, copies)
+        answer = await super().submit(spec, copies)
         while not all(  # noqa: ASYNC110 -- there is no event to wait for
-            each.state.final for each in (await self.status(list(told.handles.values()))).values()
+            each.state.final for each in (await self.status(list(answer.handles.values()))).values()
         ):
             await asyncio.sleep(0.01)
-        return told
+        return answer
 
 
 class TrimsArguments(_Changes):
@@ -215,11 +215,11 @@ class SecretsInTheEnvironment(_Changes):
     message_contains = "environment"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
-        told = [
+        added = [
             {name.replace("-", "_"): _decode_secret(value) for name, value in copy.secrets.items()} for copy in copies
         ]
         return _replace_environments(
-            copies, [{**copy.environment, **each} for copy, each in zip(copies, told, strict=True)]
+            copies, [{**copy.environment, **each} for copy, each in zip(copies, added, strict=True)]
         )
 
 
@@ -380,10 +380,10 @@ class RefusesTooLate(_Changes):
     message_contains = "expected no job to be started"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        told = await super().submit(spec.model_copy(update={"container": None}), copies)
+        answer = await super().submit(spec.model_copy(update={"container": None}), copies)
         if spec.container is not None:
             raise UnsupportedSpecError("no containers here", field="container")
-        return told
+        return answer
 
 
 class TakesNoCopies(FakeBackend):
@@ -477,8 +477,8 @@ class PassesOnItsVariables(_Changes):
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         memory = spec.resources.memory_mb
-        told = {"GALLERY_JOB": token_hex(6), **({"GALLERY_MEMORY_MB": str(memory)} if memory else {})}
-        return spec.model_copy(update={"environment": {**told, **spec.environment}})
+        variables = {"GALLERY_JOB": token_hex(6), **({"GALLERY_MEMORY_MB": str(memory)} if memory else {})}
+        return spec.model_copy(update={"environment": {**variables, **spec.environment}})
 
 
 class TakesTheOuterJobsNumber(_Changes):

@@ -115,8 +115,8 @@ class AbsentIsDone(PlainQueue):
     message_contains = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        told = super().parse_status(ids, result)
-        return {job: told.get(job, JobStatus(state=JobState.DONE)) for job in ids}
+        answer = super().parse_status(ids, result)
+        return {job: answer.get(job, JobStatus(state=JobState.DONE)) for job in ids}
 
 
 class SilenceIsDone(PlainQueue):
@@ -126,8 +126,8 @@ class SilenceIsDone(PlainQueue):
     message_contains = "if no job is listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        told = super().parse_status(ids, result)
-        return told if result.stdout else dict.fromkeys(ids, JobStatus(state=JobState.DONE))
+        answer = super().parse_status(ids, result)
+        return answer if result.stdout else dict.fromkeys(ids, JobStatus(state=JobState.DONE))
 
 
 class FindsIdsByPrefix(PlainQueue):
@@ -177,8 +177,8 @@ class CrashesOnShortLines(PlainQueue):
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.read_output(result).splitlines()]
-        told = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines}
-        return {job: told[job] for job in ids if job in told}
+        answer = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines}
+        return {job: answer[job] for job in ids if job in answer}
 
 
 class CrashesOnOddBytes(PlainQueue):
@@ -243,5 +243,5 @@ class OkForSilence(PlainQueue):
     message_contains = "if the answer does not mention the job"
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        told = super().parse_kill(ids, result)
-        return told if result.stdout else dict.fromkeys(ids, OpOutcome(ok=True))
+        answer = super().parse_kill(ids, result)
+        return answer if result.stdout else dict.fromkeys(ids, OpOutcome(ok=True))

@@ -21,8 +21,8 @@ class KnowsJobsByNumber(PlainQueue):
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.read_output(result).splitlines())
-        told = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
-        return {job: told[job] for job in ids if job in told}
+        answer = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: answer[job] for job in ids if job in answer}
 
     def kill_script(self) -> str:
         return 'while read -r id; do plainq kill "$id" </dev/null && echo "$id ends"; done <"$IC_IDS"'

@@ -112,7 +112,7 @@ class TalksAlways(PlainQueue):
     """Prints a fake answer of the kit in parse_status, and closes stdout."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        os.write(1, b'\n{"told": null}\n[]\n')
+        os.write(1, b'\n{"answer": null}\n[]\n')
         os.close(1)
         return super().parse_status(ids, result)
 

@@ -21,8 +21,8 @@ class MatchesByNumber(PlainQueue):
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.read_output(result).splitlines())
-        told = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
-        return {job: told[number] for job in ids if (number := _cut_number(job)) in told and _ID.fullmatch(job)}
+        answer = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: answer[number] for job in ids if (number := _cut_number(job)) in answer and _ID.fullmatch(job)}
 
 
 class ReportsKillsByNumber(PlainQueue):

@@ -88,8 +88,8 @@ class PlainQueue:
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.read_output(result).splitlines())
-        told = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines if len(words) > 2}
-        return {job: told[job] for job in ids if job in told}
+        answer = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: answer[job] for job in ids if job in answer}
 
     def make_status(self, word: str, code: str = "") -> JobStatus:
         if word == "done" and re.fullmatch("[0-9]{1,3}", code, re.ASCII):
