@@ -2,7 +2,8 @@
 
     python benchmarks/batch.py [--quick]
 
-Commands are counted exactly. The ratios matter, not the seconds. Both sides are measured alternately, and the best counts.
+Commands are counted exactly. The ratios matter, not the seconds. Both sides are measured alternately, and the best
+result counts.
 """
 
 import argparse

@@ -58,7 +58,8 @@ def main() -> None:
             )
         )
     print(
-        f"a run of one empty test:      {with_plugin:.0f} ms with the plugin, {without:.0f} ms without (best of {ROUNDS})"
+        f"a run of one empty test:      {with_plugin:.0f} ms with the plugin, {without:.0f} ms without "
+        f"(best of {ROUNDS})"
     )
 
 

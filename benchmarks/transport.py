@@ -1,6 +1,7 @@
 """The transport ``local`` compared with bare asyncio subprocesses: commands and megabytes per second.
 
-Run it with ``python benchmarks/transport.py``; both sides are measured alternately in one run, and the best of each counts.
+Run it with ``python benchmarks/transport.py``. Both sides are measured alternately in one run, and the best result of
+each counts.
 """
 
 import asyncio

@@ -43,7 +43,8 @@ class Run:
 _OVER_SSH = [peer for peer, how in PEERS.items() if how.place == "ssh"]
 _IN_BULK = ("by hand, over ssh", "intercede, over ssh", "by hand, local", "intercede, local", "submitit, local")
 
-# A library that queues job by job gets a thousand jobs at most: more take minutes. Far away, AiiDA's plugins get a hundred.
+# A library that queues job by job gets at most a thousand jobs: more take minutes. Over the slow line, AiiDA's plugins
+# get a hundred.
 PLAN: Sequence[Run] = (
     *(Run(peer, copies) for copies in (1, 100, 1000) for peer in PEERS),
     *(Run(peer, 5000) for peer in _IN_BULK[:2]),

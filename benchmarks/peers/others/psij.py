@@ -1,4 +1,4 @@
-"""psij-python: a job object and an sbatch for each job, on the login node; it polls in the background, for all of them."""
+"""psij-python: a job object and an sbatch for each job, on the login node. It polls all jobs in the background."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""submitit: a job array by its ``batch()``, a Python for each job; sacct for all of an array, one scancel for each job."""
+"""submitit: a job array by its ``batch()``, a Python for each job; sacct for a whole array, an scancel for each job."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ class Submitit(Peer):
             self._jobs = [self._executor.submit(payload) for _ in range(copies)]
 
     async def over(self) -> int:
-        """Return the number of finished jobs, as submitit reports them: sacct is called only for jobs without a result."""
+        """Return the number of finished jobs, as submitit reports it. It calls sacct only for jobs without a result."""
         return sum(job.done() for job in self._jobs)
 
     async def fetch(self, into: Path) -> None:
