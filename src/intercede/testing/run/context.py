@@ -27,7 +27,7 @@ from intercede.testing.subjects.child import ChildFunction, run_child
 from intercede.testing.subjects.entering import LoginThrottle, Semaphores
 from intercede.testing.subjects.subject import Subject
 
-__all__ = ["SECONDS", "Check", "CheckFailed", "Context", "collect", "format_value", "get_check"]
+__all__ = ["SECONDS", "Check", "CheckFailed", "Context", "Enterable", "collect", "format_value", "get_check"]
 
 SECONDS = 20.0
 """The time limit of one call of a verb."""
@@ -38,14 +38,21 @@ _MOST = 100_000
 _T = TypeVar("_T")
 
 
-class _Enterable(Protocol):
-    async def __aenter__(self) -> Self: ...
+class Enterable(Protocol):
+    """A backend or a transport, as far as it is entered and left."""
+
+    async def __aenter__(self) -> Self:
+        """Enter it."""
+        ...
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        """Leave it."""
+        ...
 
 
-_E = TypeVar("_E", bound=_Enterable)
+_E = TypeVar("_E", bound=Enterable)
 
 
 class _ShortRepr(Repr):

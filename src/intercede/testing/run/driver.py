@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from intercede.contract.backend import JobBackend, LoadReporter
 from intercede.contract.job import (
@@ -30,7 +30,7 @@ from intercede.testing.run.answers import (
     expect_submission,
     expect_type,
 )
-from intercede.testing.run.context import SECONDS, Context, collect, format_value
+from intercede.testing.run.context import SECONDS, Context, Enterable, collect, format_value
 from intercede.testing.run.waiting import IN_QUEUE, is_in_queue, poll
 
 __all__ = ["BackendDriver", "TransportDriver", "open_backend", "open_transport"]
@@ -42,16 +42,7 @@ _END_SECONDS = 30.0
 _SHOWN_COPIES = 4
 
 _D = TypeVar("_D")
-
-
-class _Enterable(Protocol):
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
-
-
-_E = TypeVar("_E", bound=_Enterable)
+_E = TypeVar("_E", bound=Enterable)
 
 
 class BackendDriver:
@@ -265,7 +256,7 @@ class _OpenSubject(AbstractAsyncContextManager[_D]):
     """
 
     def __init__(self, context: Context, make: Callable[[], _E], drive: Callable[[Context, _E], _D]) -> None:
-        async def enter() -> tuple[_Enterable, _D]:
+        async def enter() -> tuple[Enterable, _D]:
             own, _ = await context.enter(make)
             return own, drive(context, own)
 

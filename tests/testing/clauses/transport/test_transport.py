@@ -11,7 +11,7 @@ import pytest
 from intercede.contract import CommandResult, TransportError
 from intercede.testing import gallery
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.clauses.transport import runs
+from intercede.testing.clauses.support import commands
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.transports.right import Plain
 from intercede.testing.model.clause import Clause
@@ -101,7 +101,7 @@ def test_the_first_different_byte_is_shown(expected: bytes, observed: bytes, sai
     context = Context(FactorySubject(Plain, "transport"), tmp_path)
 
     with pytest.raises(CheckFailed) as told:
-        runs.expect_bytes(context, "on stdout", expected, observed)
+        commands.expect_bytes(context, "on stdout", expected, observed)
 
     assert str(told.value) == said
 
@@ -110,15 +110,15 @@ def test_a_result_is_described_with_its_stderr() -> None:
     """The description of a command's result holds its exit code and its stderr."""
     result = CommandResult(returncode=2, stderr=b"sh: no such file\n")
 
-    assert runs.describe_result(result) == "exit code 2, and on stderr 'sh: no such file'"
+    assert commands.describe_result(result) == "exit code 2, and on stderr 'sh: no such file'"
 
 
 def test_the_kit_and_the_shell_count_alike() -> None:
     """The numbers that the kit expects are those that the remote script writes."""
 
     def written(last: int) -> Sequence[bytes]:
-        return runs.make_numbers(last).splitlines()
+        return commands.make_numbers(last).splitlines()
 
     assert written(3) == [b"1", b"2", b"3"]
     assert written(0) == []
-    assert runs.numbers_script(3) == "seq 1 3"
+    assert commands.numbers_script(3) == "seq 1 3"

@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from functools import partial
 from inspect import isawaitable
 from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import child_functions
-from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
+from intercede.testing.clauses.support import child_functions, life
 from intercede.testing.clauses.support.verbs import (
     Verb,
     call_verb,
@@ -25,9 +24,6 @@ from intercede.testing.run.answers import describe_status, expect_no_error, expe
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
-_CYCLES, _FIRST = 10, 3
-_LONG = 0.1
-"""Seconds without a turn of the event loop."""
 _SHARES = (1, 0.5, 0.2)
 """Factors on the time before a verb is cancelled: the next one is used if the verb ended first."""
 _CANCELLED = 10.0
@@ -46,8 +42,7 @@ _CANCELLED = 10.0
 )
 async def check_construction(context: Context) -> None:
     """Construct the object twice in a child process, the second time under an audit hook."""
-    seen = await context.run_child(child_functions.watch_backend, what="constructing it twice")
-    context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
+    await life.check_construction(context, child_functions.watch_backend)
 
 
 @clause(
@@ -65,9 +60,7 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter the object, and compare the result with it."""
-    backend, entered = await context.enter(context.make_backend)
-    await context.record("__aexit__", "", backend.__aexit__(None, None, None))
-    context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
+    await life.check_entering(context, context.make_backend)
 
 
 @clause(
@@ -82,10 +75,7 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with open_backend(context) as backend:
-        await backend.own.__aexit__(None, None, None)
-        with expect_no_error("leaving a second time to do nothing", "__aexit__"):
-            await backend.own.__aexit__(None, None, None)
+    await life.check_leaving_twice(open_backend(context))
 
 
 @clause(
@@ -132,18 +122,7 @@ async def check_after_leaving(context: Context) -> None:
 )
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and check which exception comes out."""
-    raised = RuntimeError("raised by the conformance kit in the body")
-    backend, _ = await context.enter(context.make_backend)
-    passed: BaseException | None = None
-    try:
-        async with AsyncExitStack() as leaving:
-            leaving.push_async_exit(backend)
-            raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
-    except Exception as error:  # noqa: BLE001 -- which one it is is the finding
-        passed = error
-    context.expect(
-        passed is raised, expected="the body's own exception to pass through", observed=f"{format_value(passed)}"
-    )
+    backend = await life.check_exception_passes(context, context.make_backend)
     await expect_not_open(context, backend, "after an exception in the body")
 
 
@@ -162,17 +141,12 @@ async def check_exception_in_the_body(context: Context) -> None:
 )
 async def check_nothing_is_left(context: Context) -> None:
     """Enter, use and leave ten times. Compare the counts after the third time with those after the tenth."""
-    before: Mapping[str, int] = {}
-    for cycle in range(1, _CYCLES + 1):
+
+    async def submit_and_ask() -> None:
         async with open_backend(context) as backend:
-            await backend.get_statuses(await backend.submit_jobs(context.sh("exit 0")))
-        before = count_belongings() if cycle == _FIRST else before
-    grown = await measure_growth(before, 5 * context.scale)
-    context.expect(
-        not grown,
-        expected="as much after ten cycles of entering, submitting and leaving as after three",
-        observed=", ".join(f"{count} more {what}" for what, count in grown.items()),
-    )
+            await backend.get_status(await backend.submit_job(context.sh("exit 0")))
+
+    await life.check_nothing_is_left(context, submit_and_ask, "submitting")
 
 
 @clause(
@@ -325,18 +299,7 @@ async def check_blocking(context: Context) -> None:
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):
-            pauses = [await _measure_verb(context, backend, verb, handles)]
-            while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
-                pauses.append(await _measure_verb(context, backend, verb, handles))
-            context.expect(
-                min(pauses) <= _LONG,
-                expected=f"{verb} to let the event loop turn every {1000 * _LONG:g} ms",
-                observed=f"it blocked the loop for {' and '.join(f'{1000 * each:.0f}' for each in pauses)} ms",
-            )
-
-
-async def _measure_verb(context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle]) -> float:
-    return await measure_pause(call_verb(context, backend.own, verb, handles))
+            await life.check_loop_turns(context, verb, partial(call_verb, context, backend.own, verb, handles))
 
 
 @clause(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.transport.runs import begin_run, describe_result, sh_argv, yield_pieces
+from intercede.testing.clauses.support.commands import begin_run, describe_result, sh_argv, yield_pieces
 from intercede.testing.isolation.timeouts import Outcome
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.answers import expect_no_error

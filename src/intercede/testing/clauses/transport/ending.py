@@ -6,10 +6,10 @@ from contextlib import suppress
 
 from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.transport.runs import (
-    Failing,
+from intercede.testing.clauses.support.commands import (
+    FailingSink,
+    RecordingSink,
     Run,
-    Taken,
     begin_run,
     describe_result,
     make_directory,
@@ -110,7 +110,7 @@ async def check_cancelling(context: Context) -> None:
     """Cancel runs of a long command as they start, a little later, and after the command has begun."""
     async with open_transport(context) as transport:
         for moment in _MOMENTS:
-            sink = Taken()
+            sink = RecordingSink()
             run = begin_run(transport.run_unbounded(_long_command(context), stdout=sink))
             await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
@@ -118,7 +118,7 @@ async def check_cancelling(context: Context) -> None:
             await _expect_usable(context, transport, f"after one was {when}")
 
 
-async def _fail_after_a_piece(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
+async def _fail_after_a_piece(error: Exception, after: RecordingSink | None = None) -> AsyncIterator[bytes]:
     """Fail after the first piece, at once or when a sink has got something."""
     yield b"a piece"
     if after is not None:
@@ -147,11 +147,11 @@ async def check_failures(context: Context) -> None:
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
-            failing = transport.run_unbounded(_long_command(context), stdout=Failing(error))
+            failing = transport.run_unbounded(_long_command(context), stdout=FailingSink(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
             failing = transport.run_unbounded(_long_command(context), stdin=_fail_after_a_piece(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
-            failing = transport.run_unbounded(["cat"], stdin=_fail_after_a_piece(error), stdout=Taken())
+            failing = transport.run_unbounded(["cat"], stdin=_fail_after_a_piece(error), stdout=RecordingSink())
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
@@ -202,7 +202,7 @@ async def check_end_there(context: Context) -> None:
 
 
 async def _end_by_cancelling(transport: TransportDriver, place: str) -> None:
-    context, sink = transport.context, Taken()
+    context, sink = transport.context, RecordingSink()
     run = begin_run(transport.run_unbounded(sh_argv(_BEATS, place), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     await _cancel_run(context, run, "cancelled once its command has begun")
@@ -210,11 +210,11 @@ async def _end_by_cancelling(transport: TransportDriver, place: str) -> None:
 
 async def _end_by_sink(transport: TransportDriver, place: str) -> None:
     with suppress(_OfTheKit):
-        await transport.run(sh_argv(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
+        await transport.run(sh_argv(_BEATS, place), stdout=FailingSink(_OfTheKit()), within=_ENDS_WITHIN)
 
 
 async def _end_by_iterator(transport: TransportDriver, place: str) -> None:
-    sink = Taken()
+    sink = RecordingSink()
     with suppress(_OfTheKit):
         source = _fail_after_a_piece(_OfTheKit(), after=sink)
         await transport.run(sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
@@ -278,7 +278,7 @@ exec sleep 60
 async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
     async with open_transport(context) as transport, make_directory(transport) as place:
-        sink = Taken()
+        sink = RecordingSink()
         run = begin_run(transport.run_unbounded(sh_argv(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())
         await _cancel_run(context, run, "cancelled once its command has begun")

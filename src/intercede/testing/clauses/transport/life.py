@@ -1,17 +1,16 @@
 """IC-TRANSPORT: constructing, entering and leaving, and what they do to the process around."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from intercede.contract.errors import NotOpenError
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import child_functions, payloads
-from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
-from intercede.testing.clauses.transport.runs import (
+from intercede.testing.clauses.support import child_functions, life, payloads
+from intercede.testing.clauses.support.commands import (
     FILLER,
-    Failing,
-    Taken,
+    FailingSink,
+    RecordingSink,
     begin_run,
     expect_bytes,
     numbers_script,
@@ -25,11 +24,8 @@ from intercede.testing.run.answers import expect_no_error
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import TransportDriver, open_transport
 
-_CYCLES, _FIRST = 10, 3
 _MANY = 100_000
 """Lines of numbers: 0.6 MB."""
-_LONG = 0.1
-"""Seconds without a turn of the event loop."""
 
 
 @clause(
@@ -44,8 +40,7 @@ _LONG = 0.1
 )
 async def check_construction(context: Context) -> None:
     """Construct the transport twice in a child process, the second time under an audit hook."""
-    seen = await context.run_child(child_functions.watch_plugin, what="constructing it twice")
-    context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
+    await life.check_construction(context, child_functions.watch_plugin)
 
 
 @clause(
@@ -61,9 +56,7 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter the transport, and compare the result with it."""
-    transport, entered = await context.enter(context.make_transport)
-    await context.record("__aexit__", "", transport.__aexit__(None, None, None))
-    context.expect(entered is transport, expected="the object itself from entering it", observed=entered)
+    await life.check_entering(context, context.make_transport)
 
 
 @clause(
@@ -78,10 +71,7 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with open_transport(context) as transport:
-        await transport.own.__aexit__(None, None, None)
-        with expect_no_error("leaving a second time to do nothing", "__aexit__"):
-            await transport.own.__aexit__(None, None, None)
+    await life.check_leaving_twice(open_transport(context))
 
 
 async def _expect_not_open(transport: TransportDriver, when: str) -> None:
@@ -140,16 +130,7 @@ async def check_after_leaving(context: Context) -> None:
 )
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and check which exception comes out."""
-    raised = RuntimeError("raised by the conformance kit in the body")
-    transport, _ = await context.enter(context.make_transport)
-    passed: BaseException | None = None
-    try:
-        async with AsyncExitStack() as leaving:
-            leaving.push_async_exit(transport)
-            raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
-    except Exception as error:  # noqa: BLE001 -- which one it is is the finding
-        passed = error
-    context.expect(passed is raised, expected="the body's own exception to pass through", observed=format_value(passed))
+    transport = await life.check_exception_passes(context, context.make_transport)
     await _expect_not_open(TransportDriver(context, transport), "after an exception in the body")
 
 
@@ -170,17 +151,12 @@ async def check_nothing_is_left(context: Context) -> None:
 
     Compare the counts after the third time with those after the tenth.
     """
-    before: Mapping[str, int] = {}
-    for cycle in range(1, _CYCLES + 1):
+
+    async def run_and_end() -> None:
         async with open_transport(context) as transport:
             await _use_transport(context, transport)
-        before = count_belongings() if cycle == _FIRST else before
-    grown = await measure_growth(before, 5 * context.scale)
-    context.expect(
-        not grown,
-        expected="as much after ten cycles of entering, running and leaving as after three",
-        observed=", ".join(f"{count} more {what}" for what, count in grown.items()),
-    )
+
+    await life.check_nothing_is_left(context, run_and_end, "running")
 
 
 class _Full(Exception):  # noqa: N818 -- no error of anybody's
@@ -189,11 +165,11 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
 
 async def _use_transport(context: Context, transport: TransportDriver) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
-    await transport.run(["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
+    await transport.run(["cat"], stdin=yield_pieces(FILLER), stdout=RecordingSink())
     await transport.run([f"ic-{context.make_token()}"])
     with suppress(_Full):
-        await transport.run(sh_argv("echo begun; exec sleep 5"), stdout=Failing(_Full()))
-    sink = Taken()
+        await transport.run(sh_argv("echo begun; exec sleep 5"), stdout=FailingSink(_Full()))
+    sink = RecordingSink()
     run = begin_run(transport.run_unbounded(sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
@@ -219,7 +195,7 @@ async def check_two_instances(context: Context) -> None:
         await left.wait()
         yield b"after\n"
 
-    sink = Taken()
+    sink = RecordingSink()
     async with open_transport(context) as transport:
         run = begin_run(transport.run(["cat"], stdin=source(), stdout=sink))
         try:
@@ -252,17 +228,12 @@ async def check_blocking(context: Context) -> None:
 
     A pause counts only if it is seen three times.
     """
-    pauses = [await measure_pause(_run_cycle(context))]
-    while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
-        pauses.append(await measure_pause(_run_cycle(context)))
-    context.expect(
-        min(pauses) <= _LONG,
-        expected=f"entering, running and leaving to let the event loop turn every {1000 * _LONG:g} ms",
-        observed=f"they blocked the loop for {' and '.join(f'{1000 * each:.0f}' for each in pauses)} ms",
-    )
 
+    async def run() -> None:
+        async with open_transport(context) as transport:
+            script = (
+                f"cat > /dev/null; {payloads.sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
+            )
+            await transport.run(sh_argv(script), stdin=yield_pieces(FILLER))
 
-async def _run_cycle(context: Context) -> None:
-    async with open_transport(context) as transport:
-        script = f"cat > /dev/null; {payloads.sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
-        await transport.run(sh_argv(script), stdin=yield_pieces(FILLER))
+    await life.check_loop_turns(context, "entering, running and leaving", run)

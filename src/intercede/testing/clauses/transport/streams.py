@@ -7,9 +7,9 @@ from typing import cast
 
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import child_functions
-from intercede.testing.clauses.transport.runs import (
+from intercede.testing.clauses.support.commands import (
     FILLER,
-    Taken,
+    RecordingSink,
     begin_run,
     describe_result,
     expect_bytes,
@@ -191,7 +191,7 @@ async def check_stdin_streams(context: Context) -> None:
     async def count_taken() -> int:
         return given
 
-    sink = Taken()
+    sink = RecordingSink()
     async with (
         open_transport(context) as transport,
         open_transport(context) as other,
@@ -315,7 +315,7 @@ async def check_sink(context: Context) -> None:
     """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
     async with open_transport(context) as transport:
         for count in (_MANY, 0):
-            sink = Taken(holds=1)
+            sink = RecordingSink(holds=1)
             result = await transport.run(sh_argv(numbers_script(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
@@ -346,7 +346,7 @@ async def check_slow_sink(context: Context) -> None:
     release = asyncio.Event()
     count = 0
 
-    class Held(Taken):
+    class Held(RecordingSink):
         async def write(self, data: bytes) -> None:
             nonlocal count
             count += len(data)

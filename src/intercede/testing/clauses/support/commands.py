@@ -12,8 +12,8 @@ from intercede.testing.run.driver import TransportDriver
 
 __all__ = [
     "FILLER",
-    "Failing",
-    "Taken",
+    "FailingSink",
+    "RecordingSink",
     "begin_run",
     "describe_result",
     "expect_bytes",
@@ -103,7 +103,7 @@ async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
         yield each
 
 
-class Taken:
+class RecordingSink:
     """A sink that keeps its pieces, and notices if two are written at once.
 
     It holds the first piece for a number of seconds, or until another one is written beside it.
@@ -142,7 +142,7 @@ class Taken:
         return self._second.is_set()
 
 
-class Failing:
+class FailingSink:
     """A sink that fails with its first piece."""
 
     def __init__(self, error: Exception) -> None:
