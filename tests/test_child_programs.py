@@ -43,6 +43,7 @@ def test_no_string_holds_a_long_program(path: Path) -> None:
 def test_a_long_program_in_a_string_is_found() -> None:
     """A plain string and an f-string are found; a docstring, a short program and a script of sh are not."""
     long = "import os\nimport sys\nx = {0}\nprint(x)\n"
-    code = f'"""{long}"""\nA = """{long}"""\nB = f"""{long}"""\nC = "import os"\nD = """for i; do\\necho\\ndone\\n:\\n"""\n'
+    code = f'"""{long}"""\nA = """{long}"""\nB = f"""{long}"""\nC = "import os"\n'
+    code += 'D = """for i; do\\necho\\ndone\\n:\\n"""\n'
 
     assert [line for line, text in list_strings(ast.parse(code)) if is_long_program(text)] == [6, 11]

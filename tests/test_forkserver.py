@@ -303,7 +303,7 @@ def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
 
 
 def test_closed_descriptors_are_not_written_to(tmp_path: Path) -> None:
-    """If other code closes all descriptors, new ones with the same numbers are not wait_for_pid to."""
+    """If other code closes all descriptors, new ones with the same numbers are not written to."""
     source = """
 import os, socket
 from intercede.forkserver import ForkServer

@@ -1,4 +1,4 @@
-"""Every daemon of the table comes up, and a second time at once. `make daemons` is this file."""
+"""Each daemon of the table starts, and a second start changes nothing. `make daemons` runs this file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.daemons, pytest.mark.timeout(1500)]
 AGAIN = 5.0
 
 
-def test_it_comes_up_once(daemons: Daemons, title: str) -> None:
-    """A second `up.sh` starts nothing anew, says the same, and is quick: whatever was up stays as it was."""
+def test_a_daemon_starts_once(daemons: Daemons, title: str) -> None:
+    """A second `up.sh` of a daemon is quick, prints the same, and leaves the running daemon."""
     first = daemons.bring(title)
     running = first.host.processes()
     second = daemons.bring(title)
@@ -26,19 +26,19 @@ def test_it_comes_up_once(daemons: Daemons, title: str) -> None:
 
 
 def test_the_client_is_made_once(daemons: Daemons, client: Client) -> None:
-    """Nothing is installed again while the sources are the same, which somebody at work may change meanwhile."""
+    """The client's environment is not installed again while the sources are the same."""
     assert (client.at / "venv" / "bin" / "intercede").exists()
 
 
 def test_a_newer_host_has_no_python(daemons: Daemons) -> None:
-    """So whatever conforms there needs none on the far side."""
+    """A host of the newer release has no Python, so that a conformant transport needs none."""
     host = daemons.bring("ssh HOST=gridtrixie RELEASE=trixie").host
     assert host.run("sh", "-c", "command -v sh tar").returncode == 0
     assert host.run("sh", "-c", "command -v python3 || command -v python || ls /usr/bin/python*").returncode != 0
 
 
 def test_the_line_delays_and_is_cut(line: Line) -> None:
-    """A connection takes a round trip; through a cut cable there is none, and no refusal."""
+    """A connection over the delay line takes a round trip, and one over the cut line gets no refusal."""
     begun = time.monotonic()
     socket.create_connection((line.address, 22), timeout=10).close()
     assert time.monotonic() - begun >= 0.05

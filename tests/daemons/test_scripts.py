@@ -1,4 +1,4 @@
-"""The harness itself, without a daemon: its scripts are clean, and its table names what is there."""
+"""The table of combinations names existing daemons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def test_a_combination_names_daemons_that_are_there(combination: Combination) -> None:
-    """Each has a folder with an `up.sh` that can be run."""
+def test_a_combination_names_existing_daemons(combination: Combination) -> None:
+    """Each daemon of the table has a directory with an executable `up.sh`."""
     for title in combination.up:
         assert os.access(HERE / title.split()[0] / "up.sh", os.X_OK), title

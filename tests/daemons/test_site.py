@@ -1,4 +1,4 @@
-"""A stranger's plugin over a built-in, on the real thing: one that wraps it, and one that is the built-in's own files."""
+"""Plugins of other distributions run jobs of a real Slurm: one wraps the built-in, and one has the built-in's files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKEND: dict[str, object] = {
 
 @pytest.fixture
 def installed(client: Client) -> Path:
-    """Install the plugin in a directory of its own, beside what all combinations use."""
+    """Install a plugin in a directory beside the client's environment."""
     project, place = client.at / "site-slurm", client.at / "site-packages"
     for directory in (project, place):
         shutil.rmtree(directory, ignore_errors=True)
@@ -32,8 +32,8 @@ def installed(client: Client) -> Path:
     return place
 
 
-def test_a_site_shadows_slurm(client: Client, grid: Host, installed: Path) -> None:
-    """Shadowed by a package that wraps it, slurm stays conformant over ssh, and every job names the site's account."""
+def test_a_plugin_that_wraps_slurm_is_conformant(client: Client, grid: Host, installed: Path) -> None:
+    """A plugin that wraps slurm and shadows it is CONFORMANT over ssh, and each job has the site's account."""
     for entity in (["account", "site", "Cluster=itest"], ["user", "griduser", "Account=site"]):
         grid.run("sacctmgr", "--immediate", "add", *entity, user="root")
     ended = client.kit("nobody", BACKEND, seconds=600, plugins=installed)
@@ -44,8 +44,8 @@ def test_a_site_shadows_slurm(client: Client, grid: Host, installed: Path) -> No
     assert any(line.startswith("site|ic-") for line in accounts)
 
 
-def test_slurm_is_conformant_as_a_stranger_s_distribution(client: Client, grid: Host) -> None:
-    """Built from its files alone and installed in front of the built-in, it runs jobs of a real Slurm over ssh."""
+def test_slurm_is_conformant_as_another_distribution(client: Client, grid: Host) -> None:
+    """The files of the built-in slurm as another distribution are CONFORMANT on a real Slurm over ssh."""
     project, place = client.at / "stranger-slurm", client.at / "stranger-packages"
     for directory in (project, place):
         shutil.rmtree(directory, ignore_errors=True)

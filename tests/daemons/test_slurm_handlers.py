@@ -1,4 +1,7 @@
-"""Payloads that handle the signal that is to end them, on a real Slurm: its word counts, and their exit code stands beside it."""
+"""Payloads on a real Slurm may handle the signal that ends them.
+
+Slurm's state counts, with their exit code beside it.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,12 @@ Told = list[tuple[JobState, str | None, int | None]]
 
 @pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
-    """A host with Slurm of each version, with accounting and without."""
+    """Return a host with Slurm, once for each version, with and without accounting."""
     return daemons.up("slurm", **SITES[request.param]).host
 
 
 async def begin(life: Life, script: str, times: int = 1, **resources: object) -> None:
-    """Submit a copy for each code, some times, and wait until they are ready."""
+    """Submit some copies for each code, and wait until they are ready."""
     spec = SubmissionSpec(
         executable="sh", arguments=("-c", script), resources=Resources.model_validate(resources), tag=life.tag
     )
@@ -49,7 +52,7 @@ async def begin(life: Life, script: str, times: int = 1, **resources: object) ->
 
 
 async def wait_for_files(life: Life, name: str, count: int) -> None:
-    """Wait until so many copies have such a file."""
+    """Wait until a number of copies have a file of this name."""
     submission_id, end = life.handles[0].job.partition(".")[0], time.monotonic() + 60
     looking = f"ls .intercede/{submission_id}/copies/*/work/{name} 2>/dev/null | wc -l"
     while int(life.host.run("sh", "-c", looking).stdout) < count:
@@ -57,34 +60,35 @@ async def wait_for_files(life: Life, name: str, count: int) -> None:
         await asyncio.sleep(0.2)
 
 
-def told(statuses: list[JobStatus]) -> Told:
-    """Take what counts."""
+def pick_fields(statuses: list[JobStatus]) -> Told:
+    """Return state, reason and exit code of each status."""
     return [(status.state, status.reason, status.exit_code) for status in statuses]
 
 
-async def ended(life: Life, seconds: float = 60) -> Told:
-    """Wait for the end of each."""
+async def wait_for_ends(life: Life, seconds: float = 60) -> Told:
+    """Wait until all jobs are final, and return the fields of their statuses."""
     end = time.monotonic() + seconds
     statuses = await life.statuses()
     while not all(status.state.final for status in statuses):
         assert time.monotonic() < end, statuses
         statuses = await life.statuses()
-    return told(statuses)
+    return pick_fields(statuses)
 
 
-def all_told(state: JobState, reason: str, times: int = 1) -> Told:
-    """Return what is to be told where the codes stand beside another reason."""
+def expect_all(state: JobState, reason: str, times: int = 1) -> Told:
+    """Return the expected fields if all jobs have this state and reason, each with its own code."""
     return [(state, reason, code) for code in CODES * times]
 
 
 MANY = 28
-"""Times two: as many as the node runs at once. Slurm signals one process after the other: some payloads end before their wrapper is signalled."""
+"""Half of the copies that the node runs at once. Slurm signals one process after the other, so that
+some payloads end before their wrapper is signalled."""
 BY_THEMSELVES: Told = [(JobState.DONE, None, 0), (JobState.FAILED, "exit_code", 3)]
 
 
 @pytest.mark.asyncio
-async def test_what_is_killed_or_had_its_time_is_told_so(site: Host) -> None:
-    """By us, by the site, by the time limit; what signals its own group was ended by nobody."""
+async def test_each_kind_of_end_has_its_reason(site: Host) -> None:
+    """A job is killed by the user, by the site or by its time limit. One that signals itself ends by its exit code."""
     async with living(site) as limited, living(site) as killed, living(site) as cancelled, living(site) as own:
         await begin(limited, HANDLES, 20, wall_time_s=30)
         await begin(killed, HANDLES)
@@ -92,17 +96,17 @@ async def test_what_is_killed_or_had_its_time_is_told_so(site: Host) -> None:
         await begin(own, 'trap : TERM; kill -s TERM 0; : >ready; exit "$CODE"')
         assert all(outcome.ok for outcome in (await killed.backend.kill(killed.handles)).values())
         cancelled.admin("scancel", *cancelled.natives())
-        assert await ended(killed) == all_told(JobState.KILLED, "killed_by_user")
-        assert await ended(cancelled) == all_told(JobState.KILLED, "killed_by_site")
-        assert await ended(own) == BY_THEMSELVES
+        assert await wait_for_ends(killed) == expect_all(JobState.KILLED, "killed_by_user")
+        assert await wait_for_ends(cancelled) == expect_all(JobState.KILLED, "killed_by_site")
+        assert await wait_for_ends(own) == BY_THEMSELVES
         assert all(outcome.ok for outcome in (await own.backend.kill(own.handles)).values())
-        assert told(await own.statuses()) == BY_THEMSELVES
-        assert await ended(limited, 150) == all_told(JobState.FAILED, "timeout", 20)
+        assert pick_fields(await own.statuses()) == BY_THEMSELVES
+        assert await wait_for_ends(limited, 150) == expect_all(JobState.FAILED, "timeout", 20)
 
 
 @contextmanager
-def urgent(host: Host) -> Generator[None]:
-    """Run what needs the whole node, and comes before what runs there."""
+def run_urgent(host: Host) -> Generator[None]:
+    """Run a job that needs the whole node, and preempts the jobs on it."""
     script = "sbatch --parsable --partition=urgent --exclusive --output=/dev/null --wrap='sleep 60'"
     job = host.run("sh", "-c", script).stdout.strip()
     try:
@@ -112,41 +116,41 @@ def urgent(host: Host) -> Generator[None]:
 
 
 @pytest.mark.asyncio
-async def test_what_is_preempted_is_told_so(site: Host) -> None:
-    """Slurm cancels it to make room for something else."""
+async def test_a_preempted_job_says_so(site: Host) -> None:
+    """A job that Slurm cancels for a more urgent one is FAILED(preempted)."""
     async with living(site) as life:
         await begin(life, HANDLES, MANY, queue="cancelled")
-        with urgent(site):
-            assert await ended(life) == all_told(JobState.FAILED, "preempted", MANY)
+        with run_urgent(site):
+            assert await wait_for_ends(life) == expect_all(JobState.FAILED, "preempted", MANY)
 
 
 @pytest.mark.asyncio
-async def test_of_many_that_end_at_once_each_is_told_so(site: Host) -> None:
-    """Killed by us, cancelled by the site."""
+async def test_many_jobs_that_end_at_once_have_their_reason(site: Host) -> None:
+    """Many jobs that are killed by the user or the site at once have that reason."""
     async with living(site) as killed, living(site) as cancelled:
         await begin(killed, HANDLES, MANY)
         await killed.backend.kill(killed.handles)
-        assert await ended(killed) == all_told(JobState.KILLED, "killed_by_user", MANY)
+        assert await wait_for_ends(killed) == expect_all(JobState.KILLED, "killed_by_user", MANY)
         await begin(cancelled, HANDLES, MANY)
         cancelled.admin("scancel", *cancelled.natives())
-        assert await ended(cancelled) == all_told(JobState.KILLED, "killed_by_site", MANY)
+        assert await wait_for_ends(cancelled) == expect_all(JobState.KILLED, "killed_by_site", MANY)
 
 
 @pytest.mark.asyncio
-async def test_what_is_preempted_and_queued_anew_goes_on(site: Host) -> None:
-    """Its state was saved, and it exited with 0: that was no end. The second attempt's is."""
+async def test_a_preempted_and_requeued_job_runs_again(site: Host) -> None:
+    """A job that saved its state and exited with 0 when it was preempted runs again, and its second end counts."""
     async with living(site, "--requeue") as life:
         await begin(life, f'[ ! -e ../again ] || exit "$((CODE + 1))"; : >../again; {HANDLES}', queue="requeued")
-        with urgent(site):
+        with run_urgent(site):
             await life.until(JobState.QUEUED)
         life.admin("scontrol", "update", f"JobId={','.join(life.natives())}", "StartTime=now+5")
-        assert await ended(life, 200) == [(JobState.FAILED, "exit_code", code + 1) for code in CODES]
+        assert await wait_for_ends(life, 200) == [(JobState.FAILED, "exit_code", code + 1) for code in CODES]
 
 
 @pytest.mark.parametrize("accounting", FORGETFUL)
 @pytest.mark.asyncio
-async def test_what_squeue_has_forgotten(daemons: Daemons, accounting: str) -> None:
-    """Accounting tells by whom it was ended. Where there is none nobody does: 0 may be no success, and 3 is a failure."""
+async def test_an_end_that_squeue_has_forgotten(daemons: Daemons, accounting: str) -> None:
+    """An end that squeue has forgotten is known from accounting. Without it, exit code 0 is lost and 3 is a failure."""
     host = daemons.up("slurm", **FORGETFUL[accounting]).host
     async with living(host) as life:
         await begin(life, HANDLES)
@@ -157,6 +161,9 @@ async def test_what_squeue_has_forgotten(daemons: Daemons, accounting: str) -> N
             assert time.monotonic() < end
             await asyncio.sleep(1)
         if accounting == "accounting":
-            assert await ended(life) == all_told(JobState.KILLED, "killed_by_site")
+            assert await wait_for_ends(life) == expect_all(JobState.KILLED, "killed_by_site")
         else:
-            assert told(await life.statuses()) == [(JobState.UNKNOWN, "lost", 0), (JobState.FAILED, "exit_code", 3)]
+            assert pick_fields(await life.statuses()) == [
+                (JobState.UNKNOWN, "lost", 0),
+                (JobState.FAILED, "exit_code", 3),
+            ]

@@ -1,4 +1,4 @@
-"""What becomes of jobs on a real Slurm when something happens to them, or to it."""
+"""Jobs on a real Slurm get the right states when the user, the administrator or a fault changes them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GRIDS = {"22.05": {"HOST": "grid"}, "24.11": {"HOST": "gridtrixie", "RELEASE": "
 
 
 class Login(Prefixed):
-    """Runs commands on a pretend host, as a user of it."""
+    """A transport that runs commands on a pretend host, as one of its users."""
 
     def __init__(self, host: Host) -> None:
         super().__init__(str(ON), host.name, USER)
@@ -43,7 +43,7 @@ class Login(Prefixed):
 
 
 class Life:
-    """One submission, and what happens to it."""
+    """One submission on a real Slurm, and the changes to it."""
 
     def __init__(self, host: Host, backend: BatchBackend) -> None:
         self.host, self.backend, self.handles = host, backend, list[JobHandle]()
@@ -57,12 +57,12 @@ class Life:
         self.handles = list(submission.handles.values())
 
     async def statuses(self) -> list[JobStatus]:
-        """Ask once."""
+        """Return the statuses of all jobs."""
         told = await self.backend.status(self.handles)
         return [told[handle] for handle in self.handles]
 
     async def until(self, state: JobState, seconds: float = 60) -> list[JobStatus]:
-        """Wait until each job is in a state."""
+        """Wait until each job is in a state, and return the statuses."""
         end = time.monotonic() + seconds
         statuses = await self.statuses()
         while any(each.state is not state for each in statuses):
@@ -71,13 +71,13 @@ class Life:
         return statuses
 
     def admin(self, *command: str) -> str:
-        """Do as the administrator does, with the jobs' ids behind the command."""
+        """Run a command as the administrator."""
         ended = self.host.run(*command, user="root")
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
     def natives(self) -> list[str]:
-        """Return what Slurm calls its tasks."""
+        """Return Slurm's ids of the tasks."""
         lines = self.admin("squeue", "--noheader", "--array", "--user", USER, "--format=%i|%j").splitlines()
         submission_id = self.handles[0].job.partition(".")[0]
         return [line.partition("|")[0] for line in lines if submission_id in line]
@@ -85,7 +85,7 @@ class Life:
 
 @asynccontextmanager
 async def living(host: Host, *arguments: str) -> AsyncGenerator[Life]:
-    """Give a backend over a host's Slurm; purge what it has run."""
+    """Yield a submission on a host's Slurm, and purge its jobs at the end."""
     backend = BatchBackend(Login(host), SlurmScheduler(arguments), min_poll_interval=0.3)
     async with backend:
         life = Life(host, backend)
@@ -101,20 +101,20 @@ async def living(host: Host, *arguments: str) -> AsyncGenerator[Life]:
 
 @pytest.fixture(params=GRIDS)
 def host(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
-    """A host with Slurm and its accounting, of each version."""
+    """Return a host with Slurm and accounting, once for each version."""
     return daemons.up("slurm", ACCT="1", **GRIDS[request.param]).host
 
 
 @pytest_asyncio.fixture
 async def life(host: Host) -> AsyncIterator[Life]:
-    """Return a life on that host."""
+    """Return a submission on that host."""
     async with living(host) as begun:
         yield begun
 
 
 @pytest.mark.asyncio
 async def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
-    """By the user here; then they run, and are done."""
+    """Jobs that the user holds are HELD, and run after they are released."""
     async with living(host, "--hold") as life:
         await life.submit("true", 3)
         await life.until(JobState.HELD)
@@ -123,8 +123,8 @@ async def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_job_that_is_queued_anew_runs_again(host: Host) -> None:
-    """Its first attempt, ended by a signal, is no end of it."""
+async def test_a_requeued_job_runs_again(host: Host) -> None:
+    """A job that is requeued while it runs ends with its second attempt."""
     async with living(host, "--requeue") as life:
         await life.submit("[ -e ../again ] && exit 3; : >../again; sleep 60")
         await life.until(JobState.RUNNING)
@@ -135,8 +135,8 @@ async def test_a_job_that_is_queued_anew_runs_again(host: Host) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
-    """Whatever its wrapper wrote when the first attempt was ended."""
+async def test_a_requeued_and_held_job_is_held(host: Host) -> None:
+    """A job that is requeued and held is HELD, whatever record its first attempt has."""
     async with living(host, "--requeue") as life:
         await life.submit("sleep 60")
         await life.until(JobState.RUNNING)
@@ -145,7 +145,7 @@ async def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
         while "held state" not in life.admin("squeue", "--noheader", "--user", USER, "--format=%r"):
             assert time.monotonic() < end
         (status,) = await life.statuses()
-        assert status.state in {JobState.HELD, JobState.RUNNING}  # the latter with the record of a signal
+        assert status.state in {JobState.HELD, JobState.RUNNING}  # RUNNING with the record of a signal
         outcome = await life.backend.kill(life.handles)
         assert all(each.ok for each in outcome.values())
         await life.until(JobState.KILLED)
@@ -153,7 +153,7 @@ async def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
 
 @pytest.mark.asyncio
 async def test_a_lost_node_fails_its_jobs(host: Host, life: Life) -> None:
-    """node_failure, whatever the wrapper could still write."""
+    """The jobs of a node that is down are FAILED(node_failure), whatever their wrapper has written."""
     await life.submit("sleep 60", 2)
     await life.until(JobState.RUNNING)
     node = life.admin("sinfo", "--noheader", "--format=%n").split()[0]
@@ -161,13 +161,13 @@ async def test_a_lost_node_fails_its_jobs(host: Host, life: Life) -> None:
     try:
         statuses = await life.until(JobState.FAILED)
     finally:
-        host.run("scontrol", "update", f"NodeName={node}", "State=RESUME", user="root")  # it may be back already
+        host.run("scontrol", "update", f"NodeName={node}", "State=RESUME", user="root")  # the node may be back already
     assert {status.reason for status in statuses} == {"node_failure"}
 
 
 @pytest.mark.asyncio
-async def test_a_wrapper_that_is_killed_has_not_succeeded(life: Life) -> None:
-    """Nothing was written down, and Slurm knows the signal."""
+async def test_a_job_with_a_killed_wrapper_has_failed(life: Life) -> None:
+    """A job whose wrapper was killed has no record, and Slurm knows the signal."""
     await life.submit('kill -s KILL "$SLURM_TASK_PID"; sleep 60')
     (status,) = await life.until(JobState.FAILED)
     assert (status.reason, status.signal) == ("signal", 9)
@@ -175,7 +175,7 @@ async def test_a_wrapper_that_is_killed_has_not_succeeded(life: Life) -> None:
 
 @pytest.mark.asyncio
 async def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None:
-    """And has no exit code, neither from squeue nor from a record that is not there."""
+    """A copy whose wrapper is missing is FAILED(launch_failure) without an exit code."""
     async with living(host, "--hold") as life:
         await life.submit("true", 2)
         submission_id = life.handles[0].job.partition(".")[0]
@@ -186,8 +186,8 @@ async def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None
 
 
 @pytest.mark.asyncio
-async def test_a_job_of_another_name_is_let_alone(life: Life) -> None:
-    """As where its number was given again: nothing is told of it, and it is not ended."""
+async def test_a_job_with_another_name_is_left_alone(life: Life) -> None:
+    """A job with the number and another name is neither reported nor killed, as if Slurm had reused the number."""
     await life.submit("sleep 60")
     await life.until(JobState.RUNNING)
     (native,) = life.natives()
@@ -200,8 +200,8 @@ async def test_a_job_of_another_name_is_let_alone(life: Life) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_time_limit_is_one(life: Life) -> None:
-    """Slurm's own word comes before the signal that it sent."""
+async def test_a_job_beyond_its_time_limit_is_a_timeout(life: Life) -> None:
+    """A job beyond its time limit has the reason timeout, and not the signal that Slurm sent."""
     await life.submit("sleep 300", wall_time_s=30)
     (status,) = await life.until(JobState.FAILED, 200)
     assert status.reason == "timeout"
@@ -209,8 +209,8 @@ async def test_a_time_limit_is_one(life: Life) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("by_us", [True, False])
-async def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:
-    """By whom, we know where it was we."""
+async def test_a_job_cancelled_before_its_start_is_killed(host: Host, by_us: bool) -> None:
+    """A job that is cancelled before its start is KILLED, by the user or by the site."""
     async with living(host, "--hold") as life:
         await life.submit("true", 3)
         await life.until(JobState.HELD)
@@ -224,8 +224,8 @@ async def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bo
 
 
 @pytest.mark.asyncio
-async def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> None:
-    """Slurm forgets tasks that are cancelled before they began; the others are as they were."""
+async def test_killed_tasks_of_a_held_array_are_killed(host: Host) -> None:
+    """Tasks that are killed before their start are KILLED though Slurm forgets them, and the others stay HELD."""
     async with living(host, "--hold") as life:
         await life.submit("true", 4)
         await life.until(JobState.HELD)
@@ -237,14 +237,14 @@ async def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> 
 
 @pytest.mark.asyncio
 async def test_a_submission_without_an_answer_is_found_once(host: Host, life: Life) -> None:
-    """The controller takes it, and stands still before it says so. What is not found never is, and never begins."""
+    """A submission that Slurm queues while its controller hangs is found once, or never begins."""
     begun = f"/home/{USER}/begun-{life.tag}"
     with host.stopped("slurmctld"), pytest.raises(SchedulerError, match="find them by their tag") as caught:
         await life.submit(f"echo >>{begun}", 3)
     assert not caught.value.retryable
     life.handles = list(await life.backend.find(life.tag))
     end = time.monotonic() + 30
-    while life.admin("squeue", "--noheader", "--user", USER):  # it may come to Slurm only now
+    while life.admin("squeue", "--noheader", "--user", USER):  # the submission may reach Slurm only now
         assert time.monotonic() < end
         assert list(await life.backend.find(life.tag)) == life.handles
     await life.until(JobState.DONE)

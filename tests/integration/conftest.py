@@ -1,8 +1,8 @@
-"""Wheels of this project and of the plugin projects, installed by pip into environments of their own.
+"""Wheels of this project and of the plugin projects are installed by pip into environments.
 
-The first worker of a test run builds everything, once. No package index is used: one directory has links to the third-party
-libraries of the running environment, and a ``.pth`` file adds it to each environment. It has nothing of intercede and the
-plugin projects.
+The first worker of a test run builds everything, once. No package index is used: one directory has links to the
+third-party libraries of the running environment, and a ``.pth`` file adds it to each environment. It has nothing of
+intercede and the plugin projects.
 """
 
 import json
@@ -123,7 +123,7 @@ class Environment:
             timeout=60,
         )
 
-    def tell(self, source: str, *flags: str, **variables: str) -> object:
+    def read_json(self, source: str, *flags: str, **variables: str) -> object:
         """Run a program that prints JSON and nothing on stderr, and return the parsed output."""
         done = self.run(*flags, "-c", source, **variables)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -146,7 +146,7 @@ class EnvironmentMaker(Protocol):
 
 @contextmanager
 def once(directory: Path) -> Generator[bool, None, None]:
-    """Return True for the first of the workers, and False for the others."""
+    """Return True for the first worker, and False for the others."""
     with FileLock(f"{directory}.lock"):
         done = directory.with_name(f"{directory.name}.done")
         yield not done.exists()
@@ -256,7 +256,7 @@ def make_environment(shared: Path, wheelhouse: Path, libraries: Path) -> Callabl
 def environment(
     shared: Path, wheelhouse: Path, make_environment: Callable[[Path, tuple[str, ...]], Environment]
 ) -> Callable[[str], Environment]:
-    """Return a function that gives one of the environments that all tests share."""
+    """Return a function that returns one of the environments that all tests share."""
 
     def named(name: str) -> Environment:
         with once(shared / name) as first:
@@ -269,25 +269,25 @@ def environment(
 
 @pytest.fixture
 def plain(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with the fake and the tracer, run from an empty directory."""
+    """Return an environment with intercede, the fake and the tracer, used from an empty directory."""
     return environment("plain").moved(tmp_path)
 
 
 @pytest.fixture
 def shadowed(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with a plugin that shadows the built-in transport."""
+    """Return an environment with a plugin that shadows the built-in transport."""
     return environment("shadowed").moved(tmp_path)
 
 
 @pytest.fixture
 def rivals(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with two plugins that shadow the built-in transport."""
+    """Return an environment with two plugins that shadow the built-in transport."""
     return environment("rivals").moved(tmp_path)
 
 
 @pytest.fixture
 def broken(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with a working plugin and one for each way of being broken."""
+    """Return an environment with a working plugin and one for each way to be broken."""
     return environment("broken").moved(tmp_path)
 
 
@@ -295,7 +295,7 @@ def broken(environment: Callable[[str], Environment], tmp_path: Path) -> Environ
 def new_environment(
     tmp_path: Path, make_environment: Callable[[Path, tuple[str, ...]], Environment]
 ) -> Iterator[EnvironmentMaker]:
-    """Return a maker of environments that a test may change; they are removed after it."""
+    """Return a function that makes environments which a test may change. They are removed after the test."""
     numbers = count()
     made: list[Path] = []
 
@@ -315,11 +315,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(item.path).startswith(here):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.slow)  # environments take their time
+            item.add_marker(pytest.mark.slow)  # making an environment takes time
 
 
 class MetadataWriter(Protocol):
-    """Writes a distribution's metadata by hand, as no installer would, and returns its directory."""
+    """A function that writes a distribution's metadata by hand, as no installer would, and returns its directory."""
 
     def __call__(self, directory: Path, distribution_name: str, version: str, entry_points: str | bytes) -> Path:
         """Write it."""
@@ -328,7 +328,7 @@ class MetadataWriter(Protocol):
 
 @pytest.fixture
 def write_metadata() -> MetadataWriter:
-    """Return the writer."""
+    """Return the function that writes metadata."""
 
     def write(directory: Path, distribution_name: str, version: str, entry_points: str | bytes) -> Path:
         made = directory / f"{distribution_name.replace('-', '_')}-{version}.dist-info"

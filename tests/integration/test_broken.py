@@ -83,8 +83,8 @@ def test_all_violations_are_listed_at_once(made: dict[str, Told]) -> None:
     assert "kill" in violations
 
 
-def test_the_others_work(made: dict[str, Told]) -> None:
-    """In the same process as all the broken plugins, a right one works."""
+def test_other_plugins_work(made: dict[str, Told]) -> None:
+    """A right plugin works in the process that has loaded all broken ones."""
     assert (made["fake"]["error"], made["fake"]["message"]) == ("", "FakeBackend")
 
 
@@ -137,7 +137,7 @@ def test_wrong_options_are_named(broken: Environment, options: dict[str, object]
     assert word in told[1]
 
 
-def test_malformed_entries_are_shown_and_spoil_nothing(broken: Environment) -> None:
+def test_malformed_entries_are_listed_and_do_no_harm(broken: Environment) -> None:
     """Entries that cannot be parsed are listed as malformed with the reason, and the valid one works."""
     candidates = [each for each in broken.plugins() if each["distribution"] == "intercede-malformed-metadata"]
     statuses = {each["name"]: each["status"] for each in candidates}
@@ -147,7 +147,7 @@ def test_malformed_entries_are_shown_and_spoil_nothing(broken: Environment) -> N
     program = (
         "import json; from intercede import registry; print(json.dumps(type(registry.transport('well')).__name__))"
     )
-    assert broken.tell(program) == "LocalTransport"
+    assert broken.read_json(program) == "LocalTransport"
 
 
 CHECKED = """
@@ -158,7 +158,7 @@ print(json.dumps([registry.check(plugins[name], seconds=float(sys.argv[1])) for 
 """
 
 
-def test_a_hang_at_import_is_bounded_where_a_child_loads_it(broken: Environment) -> None:
+def test_a_hang_at_import_times_out_in_a_child(broken: Environment) -> None:
     """A plugin whose import never ends is reported after the time limit."""
     began = time.monotonic()
     done = broken.run("-c", CHECKED, "2", "hangs-on-import")
@@ -167,7 +167,7 @@ def test_a_hang_at_import_is_bounded_where_a_child_loads_it(broken: Environment)
     assert "2" in problem
 
 
-def test_a_check_in_a_child_tells_the_same(broken: Environment) -> None:
+def test_a_check_in_a_child_finds_the_same_problems(broken: Environment) -> None:
     """In a child process, a right plugin and one that needs options have no problems; the others have."""
     done = broken.run("-c", CHECKED, "20", "fake", "needs-options", "wrong-shape", "exits-on-import")
     fake, options, shape, exits = json.loads(done.stdout)

@@ -88,7 +88,7 @@ plugins = [plugin for plugin in registry.plugins() if plugin.name == "fake"]
 print(json.dumps([[each.status, each.version] for each in plugins] + [intercede_fake.__file__]))
 """
     for directory in (tmp_path, project, project / "src"):
-        told = environment.moved(directory).tell(program)
+        told = environment.moved(directory).read_json(program)
         assert told == [["active", "0.1"], str(project / "src" / "intercede_fake" / "__init__.py")]
 
 
@@ -107,7 +107,7 @@ from intercede import registry
 print(json.dumps([registry.resolve("transports", "local").distribution, type(registry.transport("local")).__name__]))
 """
     for directory in (tmp_path, project, project / "src"):
-        assert environment.moved(directory).tell(program) == ["intercede-site-local", "CountingTransport"]
+        assert environment.moved(directory).read_json(program) == ["intercede-site-local", "CountingTransport"]
 
 
 def test_an_editable_intercede_has_its_built_ins(
@@ -127,7 +127,7 @@ print(json.dumps(local))
 """
     expected = [["intercede", "shadowed", True], ["intercede-site-local", "active", False]]
     for directory in (tmp_path, tmp_path / "checkout" / "src"):
-        assert environment.moved(directory).tell(program) == expected
+        assert environment.moved(directory).read_json(program) == expected
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_json_has_exactly_the_promised_keys(shadowed: Environment) -> None:
     assert statuses == {"intercede": "shadowed", "intercede-site-local": "active"}
 
 
-def test_a_group_can_be_asked_for(plain: Environment) -> None:
+def test_the_list_can_be_limited_to_a_group(plain: Environment) -> None:
     """GROUP limits the list to one group; an unknown group is a usage error that lists them."""
     told = json.loads(plain.run(*CLI, "plugins", "backends", "--json").stdout)
     assert {each["group"] for each in told} == {"backends"}
@@ -63,7 +63,7 @@ def test_listing_imports_no_plugin(plain: Environment, tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
-def test_why_tells_the_step_that_fired(shadowed: Environment, rivals: Environment) -> None:
+def test_why_prints_the_step_that_decided(shadowed: Environment, rivals: Environment) -> None:
     """--why prints the steps of the rule for a name: a pin, the only other distribution, or an ambiguity."""
     assert "intercede-site-local" in shadowed.run(*CLI, "plugins", "--why", "transports", "local").stdout
     pin = {"INTERCEDE_PREFER": "transports:local=intercede"}
@@ -73,7 +73,7 @@ def test_why_tells_the_step_that_fired(shadowed: Environment, rivals: Environmen
     assert "intercede-site-local" in told.stdout
 
 
-def test_check_tells_every_problem_a_line(broken: Environment, tmp_path: Path) -> None:
+def test_check_prints_a_line_for_each_problem(broken: Environment, tmp_path: Path) -> None:
     """--check loads each plugin in a child, prints one line for each problem, exits 1, and shows no traceback."""
     names = "broken-import exits-on-import half-capability malformed-metadata needs-options not-callable sync-verb"
     allowed = [f"intercede-{name}" for name in f"fake tracer {names} wrong-shape wrong-signature".split()]
@@ -88,14 +88,14 @@ def test_check_tells_every_problem_a_line(broken: Environment, tmp_path: Path) -
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_check_is_content_with_what_works(plain: Environment, tmp_path: Path) -> None:
+def test_check_accepts_working_plugins(plain: Environment, tmp_path: Path) -> None:
     """If every plugin loads and passes the gate, --check exits 0."""
     done = plain.run(*CLI, "plugins", "--check", INTERCEDE_TRACER=str(tmp_path / "trace"))
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(("code", "expected"), [("exit 0", 0), ("exit 7", 7)])
-def test_run_ends_with_the_payload_s_code(plain: Environment, tmp_path: Path, code: str, expected: int) -> None:
+def test_run_ends_with_the_payloads_exit_code(plain: Environment, tmp_path: Path, code: str, expected: int) -> None:
     """A command runs through an installed plugin, its output is kept, and its exit code is returned."""
     options = ("--backend", "fake", "--output", str(tmp_path / "out"))
     done = plain.run(*CLI, "run", *options, "--", "sh", "-c", f"echo it ran; {code}")

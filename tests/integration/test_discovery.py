@@ -99,21 +99,21 @@ def test_the_built_ins_are_found_in_the_same_way(plain: Environment) -> None:
     assert {each["distribution"] for each in told if each["builtin"]} == {"intercede"}
 
 
-def test_a_job_runs_through_the_name(plain: Environment) -> None:
+def test_a_job_runs_through_a_plugins_name(plain: Environment) -> None:
     """A backend that is made from a name runs a job and fetches its output."""
-    assert plain.tell(JOB) == "it ran\n"
+    assert plain.read_json(JOB) == "it ran\n"
 
 
-def test_nothing_is_imported_until_an_object_is_asked_for(plain: Environment, tmp_path: Path) -> None:
+def test_no_plugin_is_imported_before_it_is_made(plain: Environment, tmp_path: Path) -> None:
     """Listing, resolving, explaining and unknown names import no plugin; making the object does."""
-    assert plain.tell(LAZY, INTERCEDE_TRACER=str(tmp_path / "trace")) == [False, False, True]
+    assert plain.read_json(LAZY, INTERCEDE_TRACER=str(tmp_path / "trace")) == [False, False, True]
 
 
 @pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"], ["-OO"], ["-W", "error"]], ids=" ".join)
-def test_the_interpreter_s_flags_change_nothing(plain: Environment, flags: list[str]) -> None:
+def test_flags_of_the_interpreter_change_nothing(plain: Environment, flags: list[str]) -> None:
     """The same plugins are found, and a job runs, under flags that narrow the path, drop asserts or raise warnings."""
     assert plain.plugins(*flags) == plain.plugins()
-    assert plain.tell(JOB, *flags) == "it ran\n"
+    assert plain.read_json(JOB, *flags) == "it ran\n"
 
 
 def test_hash_seeds_change_nothing(rivals: Environment) -> None:
@@ -157,7 +157,7 @@ def test_the_order_of_files_changes_nothing(
     assert [each["status"] for each in told[0] if each["name"] == "slurmish"] == ["ambiguous"] * 4
 
 
-def test_a_malformed_neighbour_harms_nobody(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> None:
+def test_a_malformed_neighbour_does_no_harm(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> None:
     """Unreadable entry points of an unrelated distribution stop importlib.metadata, but not the registry."""
     write_metadata(tmp_path / "site", "neighbour", "1.0", b"\xff\xfe no section\n[console_scripts]\nno equals sign\n")
     told: list[object] = json.loads(plain.run("-c", NEIGHBOUR, PYTHONPATH=str(tmp_path / "site")).stdout)
@@ -182,7 +182,7 @@ def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Pa
     told = plain.plugins(PYTHONPATH=str(site))
     fakes = [each for each in told if each["name"] == "fake"]
     assert [(each["status"], Path(each["location"]).parent) for each in fakes] == [("active", site)]
-    assert plain.tell(JOB, PYTHONPATH=str(site)) == "it ran\n"
+    assert plain.read_json(JOB, PYTHONPATH=str(site)) == "it ran\n"
 
 
 def test_one_directory_twice_on_the_path_is_one(plain: Environment, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_plugin_in_a_zip_file_is_found_and_works(rivals: Environment, tmp_path
     program = (
         "import json; from intercede import registry; print(json.dumps(type(registry.transport('tracer')).__name__))"
     )
-    made = rivals.tell(program, PYTHONPATH=str(wheel), INTERCEDE_TRACER=str(tmp_path / "trace"))
+    made = rivals.read_json(program, PYTHONPATH=str(wheel), INTERCEDE_TRACER=str(tmp_path / "trace"))
     assert (made, (tmp_path / "trace").read_text()) == ("LocalTransport", "imported\n")
 
 
@@ -241,7 +241,7 @@ def test_a_safe_path_leaves_the_working_directory_out(rogue: Environment, flag: 
     assert json.loads(done.stdout) == "PluginNotFoundError"
 
 
-def test_what_lies_elsewhere_too_counts_from_there(
+def test_a_distribution_also_found_elsewhere_is_used_from_there(
     plain: Environment, tmp_path: Path, write_metadata: MetadataWriter
 ) -> None:
     """A distribution that is in the working directory and elsewhere is used from elsewhere, with its rights."""

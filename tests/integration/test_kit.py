@@ -1,4 +1,4 @@
-"""The conformance suite, run from an empty directory against a backend that only the registry knows."""
+"""The kit checks an installed backend from an empty directory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_copied_id_runs_alone(plain: Environment) -> None:
 
 
 @pytest.mark.slow
-def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
+def test_pytests_cache_works_with_the_ids(plain: Environment) -> None:
     """New-first, stop-at-first and last-failed work with the ids of the suite as with any others."""
     for options in (("--nf", "-x"), ("--lf",), ("--ff", "--sw")):
         done = plain.run("-m", "pytest", "--intercede-backend=fake", ONE, *options)
@@ -76,7 +76,7 @@ def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
         assert "PARTIAL" in done.stdout.splitlines()[-1]
 
 
-def test_a_name_that_is_not_there(plain: Environment) -> None:
+def test_an_unknown_name_is_a_usage_error(plain: Environment) -> None:
     """An unknown name is a usage error, exit 4, that lists the names and suggests the nearest."""
     done, _ = kit(plain, "--intercede-backend=fak")
     assert done.returncode == 4
@@ -130,7 +130,8 @@ def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> No
 def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path) -> None:
     """Without any of its options no part of the kit is loaded, and pytest runs as usual."""
     (tmp_path / "test_own.py").write_text(
-        "import sys\n\n\ndef test_own():\n    assert not [name for name in sys.modules if name.startswith('intercede.')]\n"
+        "import sys\n\n\ndef test_own():\n"
+        "    assert not [name for name in sys.modules if name.startswith('intercede.')]\n"
     )
     done, last = kit(plain)
     assert done.returncode == 0, done.stdout
@@ -138,7 +139,7 @@ def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path)
 
 
 @pytest.mark.parametrize("plugin", ["pytest-asyncio", "anyio", "neither"])
-def test_an_author_s_own_tests_use_the_fixtures(
+def test_an_authors_own_tests_use_the_fixtures(
     plain: Environment, tmp_path: Path, link: Callable[..., Path], plugin: str
 ) -> None:
     """The example of the page works with one plugin for coroutines or none; with a path, the suite runs as well."""

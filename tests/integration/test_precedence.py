@@ -1,4 +1,4 @@
-"""The distribution that a name means: shadowing, ambiguity, pins of every kind, policy and credentials."""
+"""A name means one distribution: by shadowing, pins and the policy. Credentials follow the same rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.conftest import Environment
 
-# Resolves its arguments, pairs of a group and a name, and prints what came of each, and every warning.
+# Resolves its arguments, pairs of a group and a name, and prints each result and warning.
 RESOLVE = """
 import json, sys, warnings
 from intercede import registry
@@ -74,7 +74,7 @@ def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
 # One other distribution
 
 
-def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment) -> None:
+def test_the_only_other_distribution_wins_with_a_warning(shadowed: Environment) -> None:
     """One warning names the distribution, its version, its path, and the line that restores the built-in."""
     answers, warnings = resolved(shadowed, "transports/local", "transports/local", "transports/local")
     assert answers == ["intercede-site-local"] * 3
@@ -102,7 +102,7 @@ def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path)
     assert not (tmp_path / "count").exists()
 
 
-def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> None:
+def test_a_qualified_name_means_its_distribution(shadowed: Environment) -> None:
     """DISTRIBUTION:NAME means that distribution's entry, in any spelling, whatever shadows or pins the name."""
     names = ("intercede:local", "intercede-site-local:local", "Intercede_Site.Local:local")
     expected = ["LocalTransport", "CountingTransport", "CountingTransport"]
@@ -111,7 +111,7 @@ def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> Non
         assert json.loads(done.stdout) == expected, done.stderr
 
 
-def test_both_stay_visible(shadowed: Environment) -> None:
+def test_the_shadowed_candidate_is_listed(shadowed: Environment) -> None:
     """The list has the winner and the shadowed candidate, with the reason."""
     told = shadowed.plugins()
     statuses = {each["distribution"]: each["status"] for each in told if each["name"] == "local"}
@@ -146,7 +146,7 @@ def test_a_pin_in_code_decides(shadowed: Environment) -> None:
     assert json.loads(done.stdout)[0] == ["intercede"]
 
 
-def test_code_goes_before_environment_before_file(shadowed: Environment, tmp_path: Path) -> None:
+def test_a_pin_in_code_wins_over_environment_and_file(shadowed: Environment, tmp_path: Path) -> None:
     """A pin in code wins over the environment variable, and that over the file."""
     (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
     variables = {"INTERCEDE_CONFIG": "intercede.toml", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}

@@ -1,4 +1,4 @@
-"""A built-in obeys what a stranger obeys: slurm, shipped by somebody else, where intercede has none."""
+"""The files of the built-in scheduler slurm work as another distribution, without the built-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_slurm_is_conformant_as_a_distribution_of_its_own(
     new_environment: EnvironmentMaker, build_wheel: Callable[[Path, Path], Path], tmp_path: Path
 ) -> None:
-    """Built from its files alone, and installed beside an intercede without it, it passes each clause on its recorded answers."""
+    """The built-in slurm's files as a distribution of their own pass each clause on their recordings."""
     environment = new_environment()
     remove_slurm(environment.site_packages)
     environment.install(str(build_wheel(write_slurm(tmp_path / "project"), tmp_path / "wheels")))

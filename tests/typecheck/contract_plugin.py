@@ -1,4 +1,4 @@
-"""A plugin author's classes, taken for what they are without inheriting anything."""
+"""Classes of a plugin author satisfy the protocols without inheriting from them."""
 
 from collections.abc import AsyncIterable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from intercede import (
 
 
 class Minimal:
-    """The essential verbs and one capability."""
+    """A backend with the essential verbs and one capability."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -38,7 +38,7 @@ class Minimal:
         return Submission()
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Know nothing."""
+        """Return no status."""
         return {handle: JobStatus(state=JobState.UNKNOWN) for handle in handles}
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -47,7 +47,7 @@ class Minimal:
 
 
 class Shell:
-    """A transport that has nothing to connect."""
+    """A transport without a connection."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ transport: Transport = Shell()
 
 
 async def use(backend: JobBackend, handles: list[JobHandle]) -> None:
-    """Narrow to a capability with the same isinstance as the gate."""
+    """Narrow the type to a capability by the same isinstance as the gate."""
     async with backend as opened:
         submission = await opened.submit(SubmissionSpec(executable=Path("run.sh"), arguments=("a",)), copies=3)
         assert_type(submission.handles, Mapping[int, JobHandle])

@@ -1,4 +1,4 @@
-"""A consumer's lookups: the registry's answers are the contract's protocols, without a cast."""
+"""The types of the registry's answers are the contract's protocols, without a cast."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from intercede.registry import Explanation, Plugin, Registry
 
 
 async def count(config: Mapping[str, object], provider: CredentialProvider) -> int:
-    """Open a backend from data and use it as what it is."""
+    """Open a backend from data and use it with its type."""
     async with registry.backend(config, credentials=provider) as backend:
         assert_type(backend, JobBackend)
         submission = await backend.submit(SubmissionSpec(executable="true"), copies=3)
@@ -19,8 +19,8 @@ async def count(config: Mapping[str, object], provider: CredentialProvider) -> i
         return len(submission.handles)
 
 
-def look(provider: CredentialProvider) -> None:
-    """Every door of the module and of a registry of one's own."""
+def look_up(provider: CredentialProvider) -> None:
+    """Use each function of the module and of a registry of one's own."""
     own = Registry(load("intercede.toml"))
     assert_type(own.backend({"transport": "local", "scheduler": "direct", "slots": 4}), JobBackend)
     assert_type(registry.backend("fake"), JobBackend)

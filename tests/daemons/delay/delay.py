@@ -24,14 +24,14 @@ LARGEST_PACKET = 65536
 
 
 def enter(namespace: int) -> None:
-    """Go into that network namespace."""
+    """Enter that network namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns failed")
 
 
 def tun(name: str, address: str, peer: str) -> int:
-    """Make a point-to-point device of the current namespace; its packets are read from the returned descriptor."""
+    """Make a point-to-point device of this namespace, and return a descriptor that reads its packets."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22s", name.encode(), IFF_TUN | IFF_NO_PI, b""))
     subprocess.run(["ip", "addr", "add", address, "peer", peer, "dev", name], check=True)
@@ -39,8 +39,8 @@ def tun(name: str, address: str, peer: str) -> int:
     return device
 
 
-def ends(namespace: Path, number: str) -> tuple[int, int]:
-    """Lay the line: one end here, one in the host's namespace."""
+def make_ends(namespace: Path, number: str) -> tuple[int, int]:
+    """Make both ends of the line: one in this namespace, one in the host's."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     near, far = f"10.78.{number}.254", f"10.78.{number}.1"
     here = tun(f"dl{number}", near, far)
@@ -50,8 +50,8 @@ def ends(namespace: Path, number: str) -> tuple[int, int]:
     return here, there
 
 
-def packets(device: int) -> list[bytes]:
-    """Read all that has come."""
+def read_packets(device: int) -> list[bytes]:
+    """Return all packets that have arrived."""
     found: list[bytes] = []
     with suppress(BlockingIOError):
         while True:
@@ -60,14 +60,14 @@ def packets(device: int) -> list[bytes]:
 
 
 def carry(ends: tuple[int, int], line: Path) -> None:
-    """Carry packets between both ends, for ever."""
+    """Carry packets between both ends without end."""
     other = dict(zip(ends, reversed(ends), strict=True))
     held: list[tuple[float, int, int, bytes]] = []  # when to send, order of arrival, where to, packet
     number = count()
     while True:
         patience = max(0.0, held[0][0] - time.monotonic()) if held else None
         for device in select.select(ends, [], [], patience)[0]:
-            for packet in packets(device):
+            for packet in read_packets(device):
                 rtt_ms, lost_percent = map(float, line.read_text().split())
                 if random.uniform(0, 100) >= lost_percent:  # noqa: S311  # no secret
                     heapq.heappush(held, (time.monotonic() + rtt_ms / 2000, next(number), other[device], packet))
@@ -78,6 +78,6 @@ def carry(ends: tuple[int, int], line: Path) -> None:
 
 
 if __name__ == "__main__":
-    both = ends(Path(sys.argv[1]), sys.argv[2])
+    both = make_ends(Path(sys.argv[1]), sys.argv[2])
     print("ready", flush=True)  # noqa: T201  # up.sh waits for it
     carry(both, Path(sys.argv[3]))

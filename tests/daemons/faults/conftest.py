@@ -1,4 +1,4 @@
-"""What the tests under faults share: ledgers that jobs write, a manager that insists, a wire that is cut, and a score."""
+"""Jobs that write ledgers, a manager that retries, a wire that can be cut, and a table of results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCORES = pytest.StashKey[list["Score"]]()
 
 @dataclass
 class Score:
-    """What a fault did to the jobs that ran under it."""
+    """The results of jobs that ran under a fault."""
 
     fault: str
     times: int = 0
@@ -46,12 +46,12 @@ class Score:
     ended: list[str] = field(default_factory=list[str])
 
     def check(self) -> None:
-        """See that nothing was lost, doubled, called final and was not, or ended though nobody asked for it."""
+        """Check that no job was lost, run twice, wrongly called final, or ended without a request."""
         assert (self.lost, self.doubled, self.false, self.ended) == ([], [], [], [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what faults did."""
+    """Print a table of the faults and the results."""
     scores = terminalreporter.config.stash.get(SCORES, list[Score]())
     if scores:
         terminalreporter.section("faults")
@@ -66,9 +66,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @dataclass
 class Trial:
-    """One submission. Each copy notes in a ledger on the far side that it begins, and that it ends.
+    """One submission.
 
-    A bystander is one that nobody asks to end, and no fault ends: each copy of it comes to its end.
+    Each copy writes into a remote ledger when it begins and when it ends. A bystander is a submission that must reach
+    its end, since no test kills it.
     """
 
     host: Host
@@ -81,31 +82,32 @@ class Trial:
 
     @property
     def spec(self) -> SubmissionSpec:
-        """What is to run."""
+        """The specification of the jobs."""
         note = f'echo "$1 $IC_COPY" >>"$HOME/ledger-{self.tag}"'
-        script = f"note() {{ {note}; }}; note begun; {self.first} sleep {self.seconds} || exit; note ended; echo done; exit {self.code}"
+        script = f"note() {{ {note}; }}; note begun; {self.first} sleep {self.seconds} || exit; note ended; echo done"
+        script += f"; exit {self.code}"
         return SubmissionSpec(executable="sh", arguments=("-c", script), tag=self.tag)
 
     @property
     def each(self) -> list[CopyVars]:
-        """Who each copy is."""
+        """The variables of each copy."""
         return [CopyVars(environment={"IC_COPY": str(index)}) for index in range(self.copies)]
 
-    def noted(self) -> Counter[str]:
+    def read_ledger(self) -> Counter[str]:
         """Read the ledger."""
         text = self.host.run("cat", f"/home/griduser/ledger-{self.tag}").stdout
         return Counter(text.splitlines())
 
     def judge(self, score: Score, told: Mapping[JobHandle, JobStatus]) -> None:
-        """Compare what was told with what the copies noted."""
+        """Compare the reported statuses with the ledger."""
         score.times += 1
         score.jobs += self.copies
-        noted = self.noted()
+        read_ledger = self.read_ledger()
         if len(told) != self.copies:
             score.lost.append(f"{self.tag}: {len(told)} handles for {self.copies} copies")
         by_index = {handle.job.rpartition(".")[2]: status for handle, status in told.items()}
         for index in map(str, range(self.copies)):
-            begun, ended, status = noted[f"begun {index}"], noted[f"ended {index}"], by_index.get(index)
+            begun, ended, status = read_ledger[f"begun {index}"], read_ledger[f"ended {index}"], by_index.get(index)
             if begun == 0 and (status is None or status.state is not JobState.KILLED):
                 score.lost.append(f"{self.tag}.{index} never ran: {status}")
             if begun > 1:
@@ -117,9 +119,9 @@ class Trial:
 
 
 def is_true(status: JobStatus, *, code: int, ended: bool) -> bool:
-    """Whether a final state is what happened: what came to its end exited with its code, and nothing else did.
+    """Say whether a final state is right: a copy that reached its end has its exit code, and no other has it.
 
-    What handled the signal that ended it may have exited with 0, which is no success.
+    A payload that handled a signal may have exited with 0, which is no success.
     """
     if not status.state.final or (status.state is JobState.DONE and not (ended and code == 0)):
         return False
@@ -127,14 +129,14 @@ def is_true(status: JobStatus, *, code: int, ended: bool) -> bool:
 
 
 class Manager:
-    """Does what a workload manager does: asks again where that makes sense, and looks before it submits again."""
+    """Does what a workload manager does: it retries retryable calls, and searches before it submits again."""
 
     def __init__(self, backend: BatchBackend) -> None:
         self.backend = backend
         self.errors: Counter[str] = Counter()
 
     async def insist(self, ask: Callable[[], Awaitable[T]], seconds: float = INSISTS) -> T:
-        """Ask until there is an answer."""
+        """Repeat a call until it has an answer."""
         async with asyncio.timeout(seconds):
             while True:
                 try:
@@ -144,7 +146,7 @@ class Manager:
                     await asyncio.sleep(0.2)
 
     async def submit(self, trial: Trial) -> list[JobHandle]:
-        """Submit once, whatever happens meanwhile."""
+        """Submit once, despite errors."""
 
         async def found_or_submitted() -> list[JobHandle]:
             found = await self.backend.find(trial.tag)
@@ -159,7 +161,7 @@ class Manager:
     async def finish(
         self, handles: Collection[JobHandle], *, may_be_lost: bool = False
     ) -> Mapping[JobHandle, JobStatus]:
-        """Ask until all are final; or lost, where that is all that anybody can tell."""
+        """Wait until all jobs are final, or lost if that is allowed."""
         async with asyncio.timeout(LASTS):
             while True:
                 told = await self.insist(lambda: self.backend.status(handles))
@@ -169,7 +171,7 @@ class Manager:
 
 
 class Wire:
-    """A way to a server. It is cut, in both directions, when so many pieces have gone over it."""
+    """A connection to a server, which is cut in both directions after a number of pieces."""
 
     def __init__(self, address: str, port: int = 22) -> None:
         self._there = (address, port)
@@ -191,9 +193,9 @@ class Wire:
         await asyncio.gather(*self._carriers)
 
     async def cuts(self, attempt: Callable[[], Awaitable[object]]) -> int:
-        """Do something again and again, and cut it one piece later each time; return how often it was cut."""
+        """Repeat an attempt and cut it one piece later each time. Return how often it was cut."""
         number = whole = 0
-        while whole < 2:  # pieces are not always the same
+        while whole < 2:  # the number of pieces varies
             number += 1
             self.pieces, self.cut_after, self.is_cut = 0, number, False
             await attempt()
@@ -213,7 +215,7 @@ class Wire:
             self._carriers.add(asyncio.create_task(self._carry(*way)))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):  # it is cut
+        with suppress(ConnectionError):  # the wire is cut
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
@@ -226,7 +228,7 @@ class Wire:
 
 @dataclass
 class Site:
-    """How the library gets to a host."""
+    """A host, and the ways to reach it."""
 
     host: Host
     key: Path
@@ -234,7 +236,7 @@ class Site:
     tmp: Path
 
     def way(self, wire: Wire | None = None) -> dict[str, object]:
-        """Return the options of a transport that leads there, by a wire or straight."""
+        """Return the options of a transport to the host, over a wire or directly."""
         if wire is None:
             return {
                 "type": "ssh",
@@ -255,15 +257,15 @@ class Site:
         }
 
     async def wait(self, look: Callable[[], object], seconds: float = 60) -> None:
-        """Look again and again, until there is something."""
+        """Wait until a function returns something."""
         async with asyncio.timeout(seconds):
-            while not await asyncio.to_thread(look):  # noqa: ASYNC110 -- daemons tell no event
+            while not await asyncio.to_thread(look):  # noqa: ASYNC110 -- daemons set no event
                 await asyncio.sleep(0.2)
 
     def kill(self, pattern: str) -> None:
-        """End every process there whose command line has that, with -9. Process ids are the machine's: others keep theirs."""
+        """Kill each process of the host whose command line matches. Other hosts' processes are spared."""
         for pid in self.host.processes():
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            with suppress(FileNotFoundError, ProcessLookupError):  # the process has ended
                 if re.search(pattern, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")):
                     os.kill(pid, signal.SIGKILL)
 
@@ -275,7 +277,7 @@ class Site:
         way: Mapping[str, object] | None = None,
         batch: Mapping[str, object] | None = None,
     ) -> AsyncGenerator[Manager]:
-        """Open a backend there, and somebody who manages jobs with it."""
+        """Yield a manager with an open backend on the host."""
         config = {
             "transport": way or self.way(),
             "scheduler": scheduler,
@@ -290,7 +292,7 @@ class Site:
 
 @pytest.fixture
 def score(request: pytest.FixtureRequest) -> Score:
-    """Return the line of the table for this test, whose docstring is the fault."""
+    """Return the row of the table for this test. Its label is the docstring up to a colon."""
     scores = request.config.stash.setdefault(SCORES, [])
     function = getattr(request.node, "obj", None)
     fault = (getattr(function, "__doc__", None) or request.node.name).splitlines()[0].partition(":")[0]
@@ -300,14 +302,14 @@ def score(request: pytest.FixtureRequest) -> Score:
 
 @pytest.fixture
 def site(daemons: Daemons, tmp_path: Path) -> Iterator[Site]:
-    """Return the host `faults`: Slurm with accounting, whose jobs leave squeue ten seconds after their end, and sshd."""
+    """Return the host `faults` with sshd, and with Slurm and accounting, where jobs leave squeue after ten seconds."""
     daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
     host = daemons.up("ssh", HOST="faults").host
     keys, key = ROOT / "client" / "ssh", tmp_path / "key"
-    key.write_bytes((keys / "id_ed25519").read_bytes())  # that one is nobody's, and a key has to be ours
+    key.write_bytes((keys / "id_ed25519").read_bytes())  # a copy, since the user must own a key
     key.chmod(0o600)
     yield Site(host, key, keys / "known_hosts", tmp_path)
-    host.run("scancel", "--user=griduser", user="root")  # a test that failed may have left some
+    host.run("scancel", "--user=griduser", user="root")  # a failed test may have left jobs
 
 
 @pytest_asyncio.fixture
@@ -319,7 +321,7 @@ async def manager(site: Site) -> AsyncIterator[Manager]:
 
 @pytest.fixture
 def trial(site: Site) -> Callable[..., Trial]:
-    """Return what makes submissions for that host."""
+    """Return a function that makes submissions for that host."""
     return partial(Trial, site.host)
 
 
@@ -331,8 +333,9 @@ def wire(site: Site) -> Wire:
 
 @pytest.fixture
 def another_login_node(site: Site, wait_until: Callable[[Callable[[], object], float], None]) -> Iterator[int]:
-    """Return the port of an sshd that has another hostname, and the same files."""
-    sshd = "/usr/sbin/sshd -f /run/daemons/ssh/sshd_config -E /var/log/sshd-login2.log -o Port=2224 -o PidFile=/run/sshd-login2.pid"
+    """Return the port of an sshd with another hostname and the same files."""
+    options = "-f /run/daemons/ssh/sshd_config -E /var/log/sshd-login2.log -o Port=2224 -o PidFile=/run/sshd-login2.pid"
+    sshd = f"/usr/sbin/sshd {options}"
     started = site.host.run("unshare", "--uts", "sh", "-c", f"hostname login2; {sshd}", user="root")
     assert started.returncode == 0, started.stderr
     wait_until(lambda: site.host.run("ss", "-Hltn", "sport = :2224", user="root").stdout, 10)

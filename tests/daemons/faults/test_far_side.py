@@ -1,4 +1,4 @@
-"""The far side is full, its clock is wrong, or somebody looks at everything there: nothing is guessed, no secret shows."""
+"""No job is misjudged and no secret is shown if the remote disk is full, the clock is wrong, or another user looks."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SMALL = "/home/griduser/small"
 
 @pytest.fixture(autouse=True)
 def disks(daemons: Daemons) -> None:
-    """Have what it takes to mount them."""
+    """Start the daemon that allows to mount disks."""
     daemons.up("disk", HOST="faults")
 
 
 @contextmanager
 def small_disk(site: Site, limit: str) -> Generator[None]:
-    """Give griduser a directory with little room: a disk of its own, or a quota of btrfs."""
+    """Give griduser a directory with little space: a disk of its own, or a quota of btrfs."""
     mounted = site.host.run("sh", "-exc", MOUNTS[limit].format(SMALL), user="root")
     assert mounted.returncode == 0, mounted.stderr
     try:
@@ -50,7 +50,7 @@ def small_disk(site: Site, limit: str) -> Generator[None]:
 
 
 def fill(site: Site) -> None:
-    """Leave no room there."""
+    """Fill that directory."""
     site.host.run("sh", "-c", f"cat /dev/zero >{SMALL}/full")
     site.host.run("sh", "-c", f"cat /dev/zero >{SMALL}/fuller")
 
@@ -58,17 +58,17 @@ def fill(site: Site) -> None:
 @pytest.mark.asyncio
 @SCHEDULERS
 @LIMITS
-async def test_no_room_when_submitting(
+async def test_a_submit_on_a_full_disk_starts_nothing(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
-    """The disk or the quota is full before submit: an error, nothing starts, and later it is submitted once."""
+    """A disk or a quota is full before submit: submit raises an error, nothing starts, and a later submit works."""
     with small_disk(site, limit):
         async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
             each = trial()
             fill(site)
             with pytest.raises(ResourceError):
                 await manager.backend.submit(each.spec, each.each)
-            assert each.noted().total() == 0
+            assert each.read_ledger().total() == 0
             site.host.run("sh", "-c", f"rm {SMALL}/full*")
             assert await manager.insist(lambda: manager.backend.find(each.tag)) == []
             each.judge(score, await manager.finish(await manager.submit(each)))
@@ -81,13 +81,13 @@ async def test_no_room_when_submitting(
 async def test_a_payload_fills_the_disk(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
-    """A payload fills the disk or the quota, and ends: how it ended is told all the same, or that nobody can tell."""
+    """A payload fills a disk or a quota: its exit code is reported, or the job is lost."""
     with small_disk(site, limit):
         async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
             each = trial(copies=1, code=3, first=f"cat /dev/zero >{SMALL}/full; cat /dev/zero >fuller;")
             handles = await manager.submit(each)
             told = await manager.finish(handles, may_be_lost=True)
-            if (scheduler, limit) == ("direct", "quota"):  # btrfs writes nothing over, and no queue knows the code
+            if (scheduler, limit) == ("direct", "quota"):  # btrfs cannot overwrite, and no queue knows the code
                 assert {status.reason for status in told.values()} == {"lost"}
             else:
                 assert {status.exit_code for status in told.values()} == {3}
@@ -99,7 +99,7 @@ async def test_a_payload_fills_the_disk(
 
 @pytest.fixture(params=[("+1h", 2225), ("-1h", 2226)], ids=["ahead", "behind"])
 def port(request: pytest.FixtureRequest, daemons: Daemons) -> int:
-    """Return the port of an sshd where the clock of all that logs in is off."""
+    """Return the port of an sshd whose logins have a wrong clock."""
     clock, port = request.param
     daemons.up("ssh", HOST="faults", SSH_NAME=f"faults{port}", SSH_PORT=str(port), SSH_CLOCK=clock)
     return int(port)
@@ -110,7 +110,7 @@ def port(request: pytest.FixtureRequest, daemons: Daemons) -> int:
 async def test_the_clock_is_wrong(
     site: Site, port: int, trial: Callable[..., Trial], score: Score, scheduler: str
 ) -> None:
-    """The login node's clock is an hour off: states, finds, kills and ends are as ever."""
+    """The login node's clock is an hour off: states, finds, kills and ends are right."""
     async with site.manager(scheduler, way=site.way() | {"port": port}) as manager:
         short, long = trial(copies=1, bystander=True), trial(copies=1, seconds=300)
         its, killed = await manager.submit(short), await manager.submit(long)
@@ -123,7 +123,8 @@ async def test_the_clock_is_wrong(
 
 LOOKS = """
     ps -eo pid,args --no-headers -ww; cat /proc/[0-9]*/environ | tr '\\0' '\\n'
-    squeue --all --states=all --Format=ALL; squeue --all --states=all --format=%all; scontrol --details show job; scontrol show config
+    squeue --all --states=all --Format=ALL; squeue --all --states=all --format=%all
+    scontrol --details show job; scontrol show config
     sacct --allusers --format=ALL --parsable2
     find /var/log /var/spool/slurmctld /var/spool/slurmd -type f -exec cat {} +
 """
@@ -131,8 +132,8 @@ LOOKS = """
 
 @pytest.mark.asyncio
 @SCHEDULERS
-async def test_no_secret_shows(site: Site, scheduler: str, caplog: pytest.LogCaptureFixture) -> None:
-    """While jobs with secrets run: processes, environments, queue, accounting, spools and logs on both sides hold none."""
+async def test_no_secret_is_shown(site: Site, scheduler: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Processes, environments, queue, accounting, spools and logs hold no secret while jobs with secrets run."""
     caplog.set_level("DEBUG")
     secret = b"hush-3c1f9a77d2e5"
 

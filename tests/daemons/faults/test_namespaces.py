@@ -1,4 +1,4 @@
-"""Containers on one host share a home, a host name and a boot id, and see no process of each other."""
+"""Containers on one host share a home, a host name and a boot id, and do not see each other's processes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ WORDS = "another pid namespace"
 
 
 @asynccontextmanager
-async def a_container(site: Site, port: int) -> AsyncGenerator[int]:
-    """Start an sshd that is the first process of a pid namespace with its own /proc; yield what ends all in there."""
+async def open_container(site: Site, port: int) -> AsyncGenerator[int]:
+    """Start an sshd as the first process of a new pid namespace, and yield the process that ends all in it."""
     started = site.host.run("sh", "-c", STARTS.format(port=port), user="root")
     pid = int(started.stdout)
     try:
@@ -48,7 +48,7 @@ async def a_container(site: Site, port: int) -> AsyncGenerator[int]:
 
 
 async def end(site: Site, pid: int, port: int) -> None:
-    """End a container, and with it all that runs there."""
+    """End a container with all of its processes."""
     if site.host.processes().get(pid) == "unshare":
         os.kill(pid, signal.SIGKILL)
     await site.wait(lambda: not site.host.run("ss", "-Hltn", f"sport = :{port}", user="root").stdout, 10)
@@ -56,32 +56,32 @@ async def end(site: Site, pid: int, port: int) -> None:
 
 @pytest_asyncio.fixture
 async def container(site: Site) -> AsyncIterator[int]:
-    """Return the process that a container on that host ends with; it listens on PORT."""
-    async with a_container(site, PORT) as pid:
+    """Return the process with which a container ends. The container's sshd listens on PORT."""
+    async with open_container(site, PORT) as pid:
         yield pid
 
 
 @pytest.fixture
 def outside(site: Site) -> Opens:
-    """Return what opens a manager on the host itself."""
+    """Return a function that opens a manager on the host itself."""
     return lambda: site.manager(SLOTS)
 
 
 @pytest.fixture
 def inside(site: Site, container: int) -> Opens:
-    """Return what opens a manager in the container."""
+    """Return a function that opens a manager in the container."""
     assert container
     return lambda: site.manager(SLOTS, way=site.way() | {"port": PORT})
 
 
 @pytest.fixture(params=["from a container", "of a container"])
 def ways(request: pytest.FixtureRequest, outside: Opens, inside: Opens) -> tuple[Opens, Opens]:
-    """Return what opens a manager where jobs are submitted, and one that cannot see their processes."""
+    """Return functions that open a manager where jobs are submitted, and one that cannot see their processes."""
     return (outside, inside) if request.param == "from a container" else (inside, outside)
 
 
-async def is_elsewhere(manager: Manager, handles: Collection[JobHandle], dest: Path) -> None:
-    """See that no verb takes jobs that began there for lost, over or its own, and that each says why."""
+async def expect_elsewhere(manager: Manager, handles: Collection[JobHandle], dest: Path) -> None:
+    """Check that no verb calls jobs of another namespace lost or ended, or kills them, and that each says why."""
     told = await manager.backend.status(handles)
     assert {(each.state, each.reason) for each in told.values()} == {(JobState.UNKNOWN, None)}
     killed, purged = await manager.backend.kill(handles), await manager.backend.purge(handles)
@@ -91,8 +91,8 @@ async def is_elsewhere(manager: Manager, handles: Collection[JobHandle], dest: P
     assert not any(each.ok for each in (await manager.backend.fetch_output(handles, dest)).values())
 
 
-async def is_over(manager: Manager, trial: Trial, handles: Collection[JobHandle], dest: Path) -> None:
-    """See that what came to its end is told, fetched and purged, wherever it ran."""
+async def expect_over(manager: Manager, trial: Trial, handles: Collection[JobHandle], dest: Path) -> None:
+    """Check that jobs that have ended are reported, fetched and purged from anywhere."""
     assert {each.state for each in (await manager.backend.status(handles)).values()} == {JobState.DONE}
     outputs = await manager.backend.fetch_output(handles, dest)
     assert [each.stdout and each.stdout.read_text() for each in outputs.values()] == ["done\n"] * trial.copies
@@ -100,39 +100,39 @@ async def is_over(manager: Manager, trial: Trial, handles: Collection[JobHandle]
 
 
 @pytest.mark.asyncio
-async def test_another_pid_namespace(
+async def test_jobs_of_another_container_are_left_alone(
     site: Site, trial: Callable[..., Trial], score: Score, ways: tuple[Opens, Opens]
 ) -> None:
-    """Containers that share a home, one asked for jobs of the other: they are found, and neither lost, ended nor purged."""
+    """Jobs of another container: they are found, and neither lost, killed nor purged."""
     there, elsewhere = ways
     async with there() as manager, elsewhere() as other:
         go = f"$HOME/go-{secrets.token_hex(6)}"
         each = trial(copies=2, first=f"until [ -e {go} ]; do sleep 0.1; done;", bystander=True)
         long = trial(copies=1, seconds=300)
         handles, killed = await manager.submit(each), await manager.submit(long)
-        await site.wait(lambda: each.noted().total() + long.noted().total() == each.copies + long.copies)
+        await site.wait(lambda: each.read_ledger().total() + long.read_ledger().total() == each.copies + long.copies)
         assert set(await other.backend.find(each.tag)) == set(handles)
-        await is_elsewhere(other, [*handles, *killed], site.tmp / "early")
+        await expect_elsewhere(other, [*handles, *killed], site.tmp / "early")
         told = await manager.backend.status([*handles, *killed])
         assert {status.state for status in told.values()} == {JobState.RUNNING}
         assert all(outcome.ok for outcome in (await manager.backend.kill(killed)).values())
         long.judge(score, await manager.finish(killed))
         site.host.run("sh", "-c", f": >{go}")
         each.judge(score, await manager.finish(handles))
-        await is_over(other, each, handles, site.tmp / "late")
+        await expect_over(other, each, handles, site.tmp / "late")
     score.check()
 
 
 @pytest.mark.asyncio
-async def test_what_waits_in_another_pid_namespace(
+async def test_queued_jobs_of_another_container_can_be_killed(
     site: Site, trial: Callable[..., Trial], score: Score, ways: tuple[Opens, Opens]
 ) -> None:
-    """Containers that share a home, one kills what waits in the other: what is told to be killed never begins, and no other."""
+    """Queued jobs are killed from another container: exactly the killed ones never begin."""
     there, elsewhere = ways
     async with there() as manager, elsewhere() as other:
         each = trial(copies=6, seconds=5)
         handles = await manager.submit(each)
-        await site.wait(lambda: each.noted().total() == 2)
+        await site.wait(lambda: each.read_ledger().total() == 2)
         killed = await other.backend.kill(handles)
         assert sorted(outcome.ok for outcome in killed.values()) == [False] * 2 + [True] * 4
         told = await manager.finish(handles)
@@ -145,23 +145,23 @@ async def test_what_waits_in_another_pid_namespace(
 
 
 @pytest.mark.asyncio
-async def test_a_pid_namespace_is_gone(
+async def test_jobs_of_a_container_that_is_gone(
     site: Site, trial: Callable[..., Trial], score: Score, container: int, outside: Opens, inside: Opens
 ) -> None:
-    """A container is gone with what ran in it: its ends stay told, no end is made up for the rest, and what ran beside it goes on."""
+    """A container is gone with its jobs: ended jobs keep their states, and the others get no final state."""
     async with outside() as manager:
         ended, cut, beside = trial(bystander=True), trial(copies=1, seconds=300), trial(seconds=3, bystander=True)
         async with inside() as submitter:
             over, left = await submitter.submit(ended), await submitter.submit(cut)
             await submitter.finish(over)
-            await site.wait(lambda: cut.noted().total() == 1)
+            await site.wait(lambda: cut.read_ledger().total() == 1)
         its = await manager.submit(beside)
         await end(site, container, PORT)
         ended.judge(score, await manager.finish(over))
-        await is_elsewhere(manager, left, site.tmp / "gone")
-        async with a_container(site, PORT + 1), site.manager(SLOTS, way=site.way() | {"port": PORT + 1}) as anew:
-            await is_elsewhere(anew, left, site.tmp / "anew")
+        await expect_elsewhere(manager, left, site.tmp / "gone")
+        async with open_container(site, PORT + 1), site.manager(SLOTS, way=site.way() | {"port": PORT + 1}) as anew:
+            await expect_elsewhere(anew, left, site.tmp / "anew")
             beside.judge(score, await manager.finish(its))
             assert list(await anew.backend.find(cut.tag)) == left
-        await is_over(manager, ended, over, site.tmp / "over")
+        await expect_over(manager, ended, over, site.tmp / "over")
     score.check()

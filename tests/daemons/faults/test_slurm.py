@@ -1,4 +1,4 @@
-"""Slurm fails, or is slow, or is lied about: no job is lost, none is doubled, none is told to be over that is not."""
+"""No job is lost, doubled or wrongly final if Slurm fails, is slow, or is given a wrong answer."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ pytestmark = [pytest.mark.daemons, pytest.mark.timeout(600)]
 STOPPED_SECONDS = 20
 
 
-async def stand_still(site: Site, process: str, seconds: float = STOPPED_SECONDS) -> None:
-    """Stop a daemon for so long."""
+async def stop_daemon(site: Site, process: str, seconds: float = STOPPED_SECONDS) -> None:
+    """Stop a daemon for some seconds."""
     with site.host.stopped(process):
         await asyncio.sleep(seconds)
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("offset", [0.0, 0.01, 0.05])
-async def test_slurmctld_stands_still_during_submit(
+async def test_slurmctld_hangs_during_submit(
     site: Site, trial: Callable[..., Trial], score: Score, offset: float
 ) -> None:
-    """The controller stopped for 20 s during submit: what sbatch gave up on may be queued afterwards, and is found, once."""
+    """The controller hangs for 20 s during submit: a job that sbatch gave up on is found once."""
     async with site.manager() as manager, asyncio.TaskGroup() as group:
         trials = [trial() for _ in range(4)]
         submitting = [group.create_task(manager.submit(each)) for each in trials]
         await asyncio.sleep(offset)
-        await stand_still(site, "slurmctld")
+        await stop_daemon(site, "slurmctld")
         for each, task in zip(trials, submitting, strict=True):
             each.judge(score, await manager.finish(await task))
     score.check()
@@ -60,8 +60,11 @@ exit 1
 
 
 @pytest.fixture
-def late(site: Site) -> Iterator[Callable[[], str]]:
-    """An sbatch that gives up, though Slurm takes the job: when this is called, which returns the job."""
+def late_sbatch(site: Site) -> Iterator[Callable[[], str]]:
+    """Replace sbatch by one that gives up.
+
+    Return a function that lets Slurm take the job after all, and returns its id.
+    """
     script = (
         f'rm -rf {LATE}; install -d -o griduser {LATE} && cp /usr/bin/sbatch {LATE} && printf %s "$1" >{LATE}/gives-up'
     )
@@ -80,17 +83,17 @@ def late(site: Site) -> Iterator[Callable[[], str]]:
 
 @pytest.mark.asyncio
 async def test_sbatch_gives_up_and_slurm_takes_the_job_late(
-    site: Site, trial: Callable[..., Trial], score: Score, late: Callable[[], str]
+    site: Site, trial: Callable[..., Trial], score: Score, late_sbatch: Callable[[], str]
 ) -> None:
-    """A job is looked for, not found, submitted again, and comes to Slurm then: what was not there never begins."""
+    """Slurm takes a job late, after a find did not see it and it was submitted again: the late one never begins."""
     each = trial()
     async with site.manager() as manager:
         with pytest.raises(SchedulerError, match="find them by their tag"):
             await manager.backend.submit(each.spec, each.each)
         assert list(await manager.backend.find(each.tag)) == []
-        job = await asyncio.to_thread(late)
+        job = await asyncio.to_thread(late_sbatch)
         await site.wait(lambda: not site.host.run("squeue", "--noheader", f"--jobs={job}").stdout)
-        assert each.noted().total() == 0
+        assert each.read_ledger().total() == 0
         assert list(await manager.backend.find(each.tag)) == []
     site.host.run("umount", "/usr/bin/sbatch", user="root")
     async with site.manager() as manager:
@@ -99,16 +102,16 @@ async def test_sbatch_gives_up_and_slurm_takes_the_job_late(
 
 
 @pytest.mark.asyncio
-async def test_slurmctld_stands_still_during_status_and_kill(
+async def test_slurmctld_hangs_during_status_and_kill(
     site: Site, manager: Manager, trial: Callable[..., Trial], score: Score
 ) -> None:
-    """The controller stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
+    """The controller hangs for 20 s during status and kill: answers are right or errors, and killed jobs end."""
     early, short, long = trial(bystander=True), trial(seconds=1, bystander=True), trial(seconds=300)
     over = await manager.submit(early)
     early.judge(score, await manager.finish(over))
     its, killed = await manager.submit(short), await manager.submit(long)
     async with asyncio.TaskGroup() as group:
-        group.create_task(stand_still(site, "slurmctld"))
+        group.create_task(stop_daemon(site, "slurmctld"))
         asked = group.create_task(manager.insist(lambda: manager.backend.status(its)))
         ended = group.create_task(manager.insist(lambda: manager.backend.kill([*over, *killed])))
     assert set(await asked) == set(its)
@@ -121,7 +124,7 @@ async def test_slurmctld_stands_still_during_status_and_kill(
 
 @pytest.mark.asyncio
 async def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
-    """The controller ended and started again, three times, under calls of every kind."""
+    """The controller is restarted three times during calls of each kind."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
 
     async def lives(manager: Manager, each: Trial) -> None:
@@ -135,24 +138,24 @@ async def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Calla
     score.check()
 
 
-def listed(site: Site) -> str:
-    """Return the jobs that squeue still has. We are not asked: what was told once stays told."""
+def list_queue(site: Site) -> str:
+    """Return the jobs that squeue lists, without a call of intercede."""
     return site.host.run("squeue", "--noheader", "--states=all", "--me").stdout
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("how", ["stopped", "ended"])
-async def test_accounting_cannot_be_asked(
+async def test_accounting_is_down(
     site: Site, manager: Manager, daemons: Daemons, trial: Callable[..., Trial], score: Score, how: str
 ) -> None:
-    """The accounting daemon stands still, or is down, when jobs have left squeue: records tell what they can, and nothing is guessed."""
+    """Accounting hangs or is down after jobs left squeue: records are reported, and no state is guessed."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
     good, silent = trial(), trial(seconds=300)
     its, without = await manager.submit(good), await manager.submit(silent)
-    await site.wait(lambda: len(silent.noted()) == silent.copies)
-    await site.wait(lambda: not unrecorded(site, its))
-    site.kill("slurm_script|wrapper|sleep 300")  # and no record is left
-    await site.wait(lambda: not listed(site))
+    await site.wait(lambda: len(silent.read_ledger()) == silent.copies)
+    await site.wait(lambda: not list_unrecorded(site, its))
+    site.kill("slurm_script|wrapper|sleep 300")  # no record is left
+    await site.wait(lambda: not list_queue(site))
     site.host.signal("slurmdbd", signal.SIGSTOP) if how == "stopped" else site.host.end("slurmdbd")
     try:
         told = await manager.insist(lambda: manager.backend.status([*its, *without]))
@@ -166,7 +169,7 @@ async def test_accounting_cannot_be_asked(
     score.check()
 
 
-def unrecorded(site: Site, handles: list[JobHandle]) -> str:
+def list_unrecorded(site: Site, handles: list[JobHandle]) -> str:
     """Return the copies that have not written down how they ended."""
     files = [f".intercede/{handle.job.replace('.', '/copies/')}/exit" for handle in handles]
     return site.host.run("grep", "-Lx", "code .*", *files).stdout
@@ -177,11 +180,11 @@ def unrecorded(site: Site, handles: list[JobHandle]) -> str:
 async def test_the_wrapper_is_killed(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str | dict[str, object]
 ) -> None:
-    """The wrapper killed with -9: what it ran is over, or still runs, and is never told to be done."""
+    """The wrapper is killed with SIGKILL: its job is never reported as DONE."""
     async with site.manager(scheduler) as manager:
         each = trial(seconds=8)
         handles = await manager.submit(each)
-        await site.wait(lambda: len(each.noted()) == each.copies)
+        await site.wait(lambda: len(each.read_ledger()) == each.copies)
         site.kill(r"sh \./wrapper")
         async with asyncio.timeout(60):
             while True:
@@ -196,7 +199,7 @@ async def test_the_wrapper_is_killed(
 
 @pytest.fixture
 def slow_sbatch(site: Site) -> Iterator[str]:
-    """Make sbatch take two seconds more, and leave a file when Slurm has said yes. Returns that file's name."""
+    """Make sbatch two seconds slower. Return the name of a file that exists once Slurm has taken the job."""
     script = """
         mkdir -p bin && cat >bin/sbatch && chmod 755 bin/sbatch && rm -f answered
         { echo 'PATH=$HOME/bin:$PATH'; cat /etc/skel/.bashrc; } >.bashrc
@@ -218,7 +221,8 @@ key, config, spec, copies = sys.argv[1:]
 async def main():
     async with FileCredentials(private_key=key) as credentials:
         async with registry.backend(json.loads(config), credentials=credentials) as backend:
-            await backend.submit(SubmissionSpec.model_validate_json(spec), [CopyVars(environment=each) for each in json.loads(copies)])
+            variables = [CopyVars(environment=each) for each in json.loads(copies)]
+            await backend.submit(SubmissionSpec.model_validate_json(spec), variables)
 
 asyncio.run(main())
 """
@@ -226,7 +230,7 @@ asyncio.run(main())
 
 @contextmanager
 def submitting(site: Site, each: Trial, scheduler: str = "slurm") -> Generator[subprocess.Popen[bytes]]:
-    """Submit from a process of its own, which is killed with -9 at the end, wherever it is by then."""
+    """Submit in a process of its own, which is killed at the end of the block."""
     config = json.dumps({"transport": site.way(), "scheduler": scheduler})
     copies = json.dumps([copy.environment for copy in each.each], default=dict)
     command = [sys.executable, "-c", SUBMITS, str(site.key), config, each.spec.model_dump_json(), copies]
@@ -248,7 +252,7 @@ async def test_the_submitter_is_killed_before_it_knows(
     wait_until: Callable[[Callable[[], object], float], None],
     far_side: str,
 ) -> None:
-    """Killed with -9 between Slurm's yes and our record, with what ran for it there or alone: the tag finds all, once."""
+    """The submitter is killed between Slurm's answer and the record: a find sees all jobs once."""
     each = trial(seconds=5)
     with submitting(site, each):
         wait_until(lambda: site.host.run("test", "-e", slow_sbatch).returncode == 0, 60)
@@ -265,7 +269,7 @@ async def test_the_submitter_is_killed_before_it_knows(
 async def test_the_submitter_is_killed_at_any_time(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str
 ) -> None:
-    """Killed with -9 at any time: what another process then finds is all of it, or nothing and never will be."""
+    """The submitter is killed at any time: a find sees all jobs, or none and none begins later."""
     moments = random.Random(4)  # noqa: S311 -- the same each time
 
     async def one(manager: Manager) -> None:
@@ -282,8 +286,8 @@ async def test_the_submitter_is_killed_at_any_time(
     score.check()
 
 
-def forget_everything(site: Site, daemons: Daemons) -> None:
-    """Have the controller lose its state, so that it counts from 1 again."""
+def reset_controller(site: Site, daemons: Daemons) -> None:
+    """Make the controller lose its state, so that its numbers begin from 1 again."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
     site.host.end("slurmctld")
     wiped = site.host.run("sh", "-c", "rm -rf /var/spool/slurmctld/*", user="root")
@@ -292,18 +296,18 @@ def forget_everything(site: Site, daemons: Daemons) -> None:
 
 
 @pytest.mark.asyncio
-async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
-    """The controller lost its state and gave a number again: a kill of the old copies ends none of the new, and none of their ends is told of the old."""
+async def test_numbers_are_reused(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
+    """The controller lost its state and reuses numbers: old jobs are not confused with new ones."""
     held: dict[str, object] = {"type": "slurm", "submit_arguments": ["--hold"]}
-    forget_everything(site, daemons)
+    reset_controller(site, daemons)
     async with site.manager(held) as before, site.manager() as manager:
         old, new = trial(), trial(seconds=15, bystander=True)
         its = await before.submit(old)
-        numbers = {native.partition("@")[0] for native in natives(site, its)}
-        await asyncio.to_thread(forget_everything, site, daemons)
+        numbers = {native.partition("@")[0] for native in read_natives(site, its)}
+        await asyncio.to_thread(reset_controller, site, daemons)
         handles = await manager.submit(new)
-        assert {native.partition("@")[0] for native in natives(site, handles)} == numbers
-        told = await manager.insist(lambda: manager.backend.status(its))  # accounting may know that they were given up
+        assert {native.partition("@")[0] for native in read_natives(site, handles)} == numbers
+        told = await manager.insist(lambda: manager.backend.status(its))  # accounting may know that they were dropped
         assert {(status.exit_code, status.signal) for status in told.values()} == {(None, None)}, told
         killed = await manager.insist(lambda: manager.backend.kill(its))
         assert all(outcome.ok for outcome in killed.values())
@@ -311,7 +315,7 @@ async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Call
         assert {status.state for status in ends.values()} == {JobState.DONE}
         new.judge(score, ends)
         told = await manager.insist(lambda: manager.backend.status(its))
-        assert old.noted().total() == 0
+        assert old.read_ledger().total() == 0
         assert {(status.exit_code, status.signal) for status in told.values()} == {(None, None)}, told
         purged = await manager.insist(lambda: manager.backend.purge(its))
         assert all(outcome.ok for outcome in purged.values()), (told, purged)
@@ -319,20 +323,20 @@ async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Call
 
 
 @pytest.mark.asyncio
-async def test_only_accounting_knows_an_end_and_its_number_is_anothers(
+async def test_accounting_has_two_jobs_of_one_number(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score
 ) -> None:
-    """Only accounting knows how copies ended, and their number is another user's job since: their own ends are told, not its."""
-    forget_everything(site, daemons)
+    """Accounting has two jobs of one number: the end of our own is reported."""
+    reset_controller(site, daemons)
     async with site.manager() as manager:
         old = trial()
         its = await manager.submit(old)
-        (native,) = natives(site, its)
-        await site.wait(lambda: old.noted().total() == 2 * old.copies)
-        await site.wait(lambda: not listed(site))
+        (native,) = read_natives(site, its)
+        await site.wait(lambda: old.read_ledger().total() == 2 * old.copies)
+        await site.wait(lambda: not list_queue(site))
         submission_id = its[0].job.partition(".")[0]
         site.host.run("sh", "-c", f"rm .intercede/{submission_id}/copies/*/exit")
-        await asyncio.to_thread(forget_everything, site, daemons)
+        await asyncio.to_thread(reset_controller, site, daemons)
         other = ["sbatch", "--parsable", "--array=0-2", "--output=/dev/null", "--wrap=exit 5"]
         assert site.host.run(*other, user="griduser2").stdout.strip() == native.partition("@")[0]
         seen = ["sacct", "--noheader", "--allocations", "--format=State", f"--jobs={native.partition('@')[0]}"]
@@ -341,8 +345,8 @@ async def test_only_accounting_knows_an_end_and_its_number_is_anothers(
     score.check()
 
 
-def natives(site: Site, handles: list[JobHandle]) -> list[str]:
-    """Return what Slurm calls the copies of a submission, as it is written there."""
+def read_natives(site: Site, handles: list[JobHandle]) -> list[str]:
+    """Return the native ids of a submission from its files."""
     submission_id = handles[0].job.partition(".")[0]
     said = site.host.run("cat", f".intercede/{submission_id}/ids").stdout
     numbers = [line.partition(";")[0] for line in said.splitlines() if line.partition(";")[0].isdecimal()]
@@ -351,12 +355,12 @@ def natives(site: Site, handles: list[JobHandle]) -> list[str]:
 
 
 @pytest.mark.asyncio
-async def test_no_link_leads_to_another_directory(site: Site, trial: Callable[..., Trial], score: Score) -> None:
-    """Verdicts lie on another file system, so that no link leads there: what is told stays told after Slurm forgot the job."""
+async def test_final_states_lie_on_another_file_system(site: Site, trial: Callable[..., Trial], score: Score) -> None:
+    """Final states lie on another file system: they stay after Slurm forgot the jobs."""
     async with site.manager() as manager:
         each = trial(seconds=300)
         handles = await manager.submit(each)
-        await site.wait(lambda: len(each.noted()) == each.copies)
+        await site.wait(lambda: len(each.read_ledger()) == each.copies)
         finals = f"/home/griduser/.intercede/{handles[0].job.partition('.')[0]}/finals"
         mounted = site.host.run(
             "sh", "-exc", f"mkdir {finals}; mount -t tmpfs -o uid=2001,gid=2001,mode=700 own {finals}", user="root"
@@ -365,7 +369,7 @@ async def test_no_link_leads_to_another_directory(site: Site, trial: Callable[..
         try:
             site.kill("slurm_script|wrapper|sleep 300")
             told = await manager.finish(handles)
-            await site.wait(lambda: not listed(site))
+            await site.wait(lambda: not list_queue(site))
             assert await manager.insist(lambda: manager.backend.status(handles)) == told
             assert len(site.host.run("ls", finals).stdout.split()) == each.copies
             each.judge(score, told)
@@ -399,8 +403,8 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("way", ["by hand", "inside of a job"])
-def test_submitted_from_inside_of_a_job(site: Site, client: Client, way: str) -> None:
-    """Submitted from inside of a job whose memory is told by the core: a copy sees its own job's variables, and its srun runs."""
+def test_a_submit_inside_of_a_job_has_its_own_variables(site: Site, client: Client, way: str) -> None:
+    """A job is submitted inside of another job: it sees its own Slurm variables, and its srun works."""
     outer = ["srun", "--quiet", "--mem-per-cpu=10", "--ntasks=1", "--export=ALL,SBATCH_ACCOUNT=itest"]
     command = [str(client.at / "venv" / "bin" / "python"), "-c", INSIDE]
     ended = site.host.run(*(outer if way == "inside of a job" else []), *command, seconds=120)
@@ -418,11 +422,11 @@ def test_submitted_from_inside_of_a_job(site: Site, client: Client, way: str) ->
 async def test_payloads_handle_term(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str | dict[str, object]
 ) -> None:
-    """Forty that save their state at TERM and exit with 0, killed at once: none is told to be done."""
+    """Forty payloads save their state at SIGTERM and exit with 0: none that is killed is DONE."""
     async with site.manager(scheduler) as manager:
         each = trial(copies=40, seconds=300, code=5, first='trap "exit 0" TERM;')
         handles = await manager.submit(each)
-        await site.wait(lambda: each.noted().total() == each.copies)
+        await site.wait(lambda: each.read_ledger().total() == each.copies)
         killed = await manager.insist(lambda: manager.backend.kill(handles))
         assert all(outcome.ok for outcome in killed.values())
         told = await manager.finish(handles)

@@ -1,4 +1,4 @@
-"""The way to the far side fails: no job is lost, none is doubled, none is told to be over that is not."""
+"""No job is lost, doubled or wrongly final if the connection to a host fails."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ pytestmark = [pytest.mark.daemons, pytest.mark.timeout(600)]
 
 
 async def status(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
-    """Return the states."""
+    """Return the statuses."""
     return {handle: each.state for handle, each in (await manager.backend.status(handles)).items()}
 
 
 async def fetch_output(manager: Manager, handles: Collection[JobHandle], dest: Path) -> object:
-    """Return what arrived."""
+    """Return whether the outputs are ok."""
     outputs = await manager.backend.fetch_output(handles, dest)
     return {handle: (each.ok, each.stdout and each.stdout.read_text()) for handle, each in outputs.items()}
 
 
 async def diagnostics(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
-    """Return what is shown."""
+    """Return the diagnostics."""
     return dict(await manager.backend.diagnostics(handles))
 
 
@@ -46,18 +46,18 @@ async def counts(manager: Manager, _handles: Collection[JobHandle], _: Path) -> 
 
 
 async def kill(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
-    """Return what became of each."""
+    """Return the outcomes of a kill."""
     return sorted(each.ok for each in (await manager.backend.kill(handles)).values())
 
 
 async def purge(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
-    """Return what became of each."""
+    """Return the outcomes of a purge."""
     return sorted(each.ok for each in (await manager.backend.purge(handles)).values())
 
 
 @pytest.mark.asyncio
 async def test_submit_is_cut(site: Site, wire: Wire, trial: Callable[..., Trial], score: Score) -> None:
-    """Cut at every piece of submit: whoever looks by the tag, and submits again only what is not there, loses nothing."""
+    """Submit is cut at each piece: a find, and a submit if it sees nothing, lose no job."""
     trials: list[tuple[Trial, list[JobHandle]]] = []
     async with wire.up(), site.manager(way=site.way(wire)) as manager:
 
@@ -73,10 +73,10 @@ async def test_submit_is_cut(site: Site, wire: Wire, trial: Callable[..., Trial]
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("verb", [status, fetch_output, diagnostics, counts], ids=lambda verb: verb.__name__)
-async def test_a_verb_that_changes_nothing_is_cut(
+async def test_a_reading_verb_is_cut(
     site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, tmp_path: Path
 ) -> None:
-    """Each piece of it may be the last: an error of the transport or the whole answer, and asking again is enough."""
+    """A verb that only reads is cut at each piece: it has its whole answer or an error, and can be repeated."""
     async with wire.up(), site.manager(way=site.way(wire)) as manager:
         handles = await manager.submit(trial(copies=5))
         await manager.finish(handles)
@@ -90,10 +90,10 @@ async def test_a_verb_that_changes_nothing_is_cut(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("verb", "seconds"), [(kill, 300), (purge, 0)], ids=["kill", "purge"])
-async def test_a_verb_that_ends_something_is_cut(
+async def test_a_kill_or_purge_is_cut(
     site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, seconds: int
 ) -> None:
-    """Each piece of it may be the last: asking again ends what was asked to end, and nothing else."""
+    """A kill or a purge is cut at each piece: repeating it affects the given jobs and no others."""
     async with wire.up(), site.manager(way=site.way(wire)) as manager:
         handles = await manager.submit(trial(copies=60, seconds=seconds))
         if not seconds:
@@ -116,7 +116,7 @@ async def test_a_verb_that_ends_something_is_cut(
 async def test_sshd_is_restarted(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, tmp_path: Path
 ) -> None:
-    """The ssh server is restarted, five times, under calls of every kind."""
+    """The ssh server is restarted five times during calls of each kind."""
     sshd = daemons.up("ssh", HOST="faults")
 
     async def lives(manager: Manager, each: Trial) -> None:
@@ -138,10 +138,10 @@ async def test_sshd_is_restarted(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("lost_percent", [0, 2])
-async def test_a_long_and_lossy_way(
+async def test_a_slow_and_lossy_connection(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, lost_percent: int
 ) -> None:
-    """A round trip of 200 ms, and packets that are lost: everything takes its time, and works."""
+    """The connection has a round trip of 200 ms and loses packets: each verb works."""
     daemons.up("delay", HOST="faults", RTT_MS="200", LOST_PERCENT=str(lost_percent))
     far = site.way() | {"host": site.host.address.replace("10.77", "10.78")}
     async with site.manager(way=far) as manager:
@@ -155,8 +155,8 @@ async def test_a_long_and_lossy_way(
 
 
 @pytest.mark.asyncio
-async def test_silence(site: Site, daemons: Daemons, trial: Callable[..., Trial], line: Line) -> None:
-    """Where the cable is cut without a word, a call ends within its keepalives; afterwards the next one works."""
+async def test_a_cut_cable(site: Site, daemons: Daemons, trial: Callable[..., Trial], line: Line) -> None:
+    """The cable is cut: a call ends within its keepalives, and the next one works afterwards."""
     daemons.up("delay", HOST="faults", RTT_MS="10")
     to_site = replace(line, host="faults")
     far = site.way() | {"host": site.host.address.replace("10.77", "10.78"), "keepalive_s": 1, "connect_s": 5}
@@ -173,7 +173,7 @@ async def test_silence(site: Site, daemons: Daemons, trial: Callable[..., Trial]
 async def test_few_sessions_and_few_logins(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score
 ) -> None:
-    """MaxSessions 2 and MaxStartups 2: ten clients at once, each with ten calls at once, wait for each other."""
+    """MaxSessions 2 and MaxStartups 2: ten clients with ten calls each wait for each other."""
     daemons.up(
         "ssh", HOST="faults", SSH_NAME="faultstight", SSH_PORT="2223", SSH_MAX_SESSIONS="2", SSH_MAX_STARTUPS="2"
     )
@@ -196,8 +196,8 @@ async def test_few_sessions_and_few_logins(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("user", ["gridcsh", "gridnoise"])
-async def test_login_shells(site: Site, trial: Callable[..., Trial], user: str, tmp_path: Path) -> None:
-    """A csh for a login shell, and rc files that print, trace and define, change no answer."""
+async def test_unusual_login_shells(site: Site, trial: Callable[..., Trial], user: str, tmp_path: Path) -> None:
+    """A login shell is csh, or has rc files that print, trace and define: answers are the same."""
     async with site.manager("direct", way=site.way() | {"username": user}) as manager:
         handles = await manager.submit(trial())
         told = await manager.finish(handles)
@@ -208,10 +208,10 @@ async def test_login_shells(site: Site, trial: Callable[..., Trial], user: str, 
 
 
 @pytest.mark.asyncio
-async def test_another_login_node(
+async def test_another_login_node_knows_the_jobs(
     site: Site, manager: Manager, another_login_node: int, trial: Callable[..., Trial], score: Score
 ) -> None:
-    """Another login node the next time, with the same file system: jobs of Slurm are known there, and killed there."""
+    """A second login node with the same files: jobs of Slurm are known and killed there."""
     short, long = trial(seconds=3, bystander=True), trial(seconds=300)
     its, killed = await manager.submit(short), await manager.submit(long)
     async with site.manager(way=site.way() | {"port": another_login_node}) as other:
@@ -226,7 +226,7 @@ async def test_another_login_node(
 async def test_another_login_node_cannot_see_processes(
     site: Site, another_login_node: int, trial: Callable[..., Trial]
 ) -> None:
-    """What runs as a process of another node is UNKNOWN there, not lost; nothing is made of it."""
+    """A second login node cannot see processes: jobs of direct are UNKNOWN there and not lost."""
     async with site.manager("direct") as manager:
         handles = await manager.submit(trial(seconds=2))
         async with site.manager("direct", way=site.way() | {"port": another_login_node}) as other:
