@@ -29,7 +29,7 @@ def _add_and_list_living(tree: set[int]) -> set[int]:
     """Return the members of a tree that are alive, after adding processes whose parent, group or session is in it."""
     numbers: dict[int, set[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             state, *fields = path.read_text("utf-8", "replace").rpartition(") ")[2].split()
             if state not in "ZX":
                 numbers[int(path.parent.name)] = {int(each) for each in fields[:3]}

@@ -131,7 +131,7 @@ class RemovesTheWorkingDirectory(_Attacks):
     def attack(self) -> None:
         os.makedirs("here", exist_ok=True)  # noqa: PTH103 -- any working directory will do
         os.chdir("here")
-        os.rmdir(os.getcwd())  # noqa: PTH106, PTH109 -- as above
+        os.rmdir(os.getcwd())  # noqa: PTH106, PTH109 -- any working directory will do
         raise RuntimeError("and fails")
 
 
@@ -146,7 +146,7 @@ class ReplacesStdout(_Attacks):
     """Sets sys.stdout to None in every verb."""
 
     def attack(self) -> None:
-        sys.stdout = None  # the attack
+        sys.stdout = None  # this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -154,7 +154,7 @@ class StopsTheClock(_Attacks):
     """Replaces time.monotonic in every verb, by a clock that stands still."""
 
     def attack(self) -> None:
-        time.monotonic = lambda: 0.0  # the attack
+        time.monotonic = lambda: 0.0  # this is the intended attack
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         return dict.fromkeys(handles, JobStatus(state=JobState.QUEUED))
@@ -167,7 +167,7 @@ class NeverSleeps(_Attacks):
         async def sleep(_: float) -> None:
             await asyncio.Event().wait()
 
-        asyncio.sleep = sleep  # type: ignore[assignment]  # the attack
+        asyncio.sleep = sleep  # type: ignore[assignment]  # this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -178,7 +178,7 @@ class NeverWaits(_Attacks):
         async def wait(*_: object, **__: object) -> None:
             await asyncio.Event().wait()
 
-        asyncio.wait = wait  # type: ignore[assignment]  # the attack
+        asyncio.wait = wait  # type: ignore[assignment]  # this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -186,8 +186,8 @@ class NeverJoins(_Attacks):
     """Replaces methods of Thread in every verb, so that waiting for a thread never ends."""
 
     def attack(self) -> None:
-        threading.Thread.join = lambda *_: threading.Event().wait()  # type: ignore[assignment,method-assign]  # the attack
-        threading.Thread.is_alive = lambda self: True  # type: ignore[method-assign]  # noqa: ARG005 -- the attack
+        threading.Thread.join = lambda *_: threading.Event().wait()  # type: ignore[assignment,method-assign]  # this is the intended attack
+        threading.Thread.is_alive = lambda self: True  # type: ignore[method-assign]  # noqa: ARG005 -- this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -195,7 +195,7 @@ class HasAnotherProcessId(_Attacks):
     """Replaces os.getpid in every verb, so that the process has another number."""
 
     def attack(self) -> None:
-        os.getpid = lambda: 1  # the attack
+        os.getpid = lambda: 1  # this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -277,7 +277,7 @@ class PrintsAtExit(FakeBackend):
         if not _printing:
             _printing.append(atexit.register(print, "goodbye"))
 
-    async def status(self, handles: object) -> None:  # type: ignore[override]  # so that something is red
+    async def status(self, handles: object) -> None:  # type: ignore[override]  # so that a clause is red
         return None
 
 
@@ -300,7 +300,7 @@ class PrintsMuch(_Attacks):
     areas = ("handle",)
 
     def attack(self) -> None:
-        print("x" * 10_000_000)  # noqa: T201 -- the attack
+        print("x" * 10_000_000)  # noqa: T201 -- this is the intended attack
         raise RuntimeError("and fails")
 
 
@@ -347,7 +347,7 @@ class FailsAtExit(_Attacks):
         raise RuntimeError("and fails")
 
 
-class _FailingText(Exception):  # noqa: N818 -- the attack
+class _FailingText(Exception):  # noqa: N818 -- this is the intended attack
     def __str__(self) -> str:
         raise ValueError("it cannot be told")
 
@@ -374,9 +374,9 @@ class RaisesWithEndlessText(_Attacks):
         raise _EndlessText
 
 
-class _Nowhere(Exception):  # noqa: N818 -- the attack
+class _Nowhere(Exception):  # noqa: N818 -- this is the intended attack
     @property
-    def __traceback__(self) -> None:  # type: ignore[override]  # the attack
+    def __traceback__(self) -> None:  # type: ignore[override]  # this is the intended attack
         threading.Event().wait()
 
 
@@ -399,7 +399,7 @@ class _WithinAPipe(_Attacks):
         with tempfile.TemporaryDirectory() as directory:
             pipe = Path(directory, "pipe")
             os.mkfifo(pipe)
-            exec(compile(self.source, str(pipe), "exec"), {})  # noqa: S102 -- the attack
+            exec(compile(self.source, str(pipe), "exec"), {})  # noqa: S102 -- this is the intended attack
 
 
 class RaisesWithinAPipe(_WithinAPipe):
@@ -419,7 +419,7 @@ class RaisesWithOddNotes(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         error = RuntimeError("noted")
-        error.__notes__ = 5  # type: ignore[assignment]  # the attack
+        error.__notes__ = 5  # type: ignore[assignment]  # this is the intended attack
         raise error
 
     async def __aexit__(
@@ -443,4 +443,4 @@ class SpoilsChildResults(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        json.dump = json.dumps = lambda *_, **__: "[" * 100_000  # type: ignore[assignment]  # the attack
+        json.dump = json.dumps = lambda *_, **__: "[" * 100_000  # type: ignore[assignment]  # this is the intended attack

@@ -104,7 +104,7 @@ class TagsInTheProcess(_Remembers):
     caught_by = ("IC-FIND-02", "IC-FIND-04")
     also_red = ("IC-FIND-05",)
     message_contains = "each once; observed"
-    tags: ClassVar[dict[JobHandle, str | None]] = {}  # type: ignore[misc]  # the mistake
+    tags: ClassVar[dict[JobHandle, str | None]] = {}  # type: ignore[misc]  # this is the intended mistake
 
 
 class _Compares(FakeBackend):
@@ -118,7 +118,7 @@ class _Compares(FakeBackend):
         return [each for each in self._list_handles() if self._is_alike(tag, each)]
 
     def _is_alike(self, asked: str, handle: JobHandle) -> bool:
-        with suppress(FileNotFoundError):  # purged meanwhile
+        with suppress(FileNotFoundError):  # the job was purged meanwhile
             return self.is_alike(asked, str(self._get_job(handle).spec().tag))
         return False
 

@@ -65,7 +65,7 @@ class RemembersInTheProcess(_Remembers):
     caught_by = "IC-HANDLE-03"
     also_red = ("IC-FIND-05",)
     message_contains = "expected another process to get FAILED and 3; observed UNKNOWN and None"
-    mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
+    mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # this is the intended mistake
 
 
 class PacksMuchIntoHandles(FakeBackend):

@@ -18,10 +18,10 @@ from intercede.testing.gallery.fake import FakeBackend
 class AnswersNothing(FakeBackend):
     """Returns None from submit and from status."""
 
-    async def submit(self, spec: object, copies: object = 1) -> None:  # type: ignore[override]  # the mistake
+    async def submit(self, spec: object, copies: object = 1) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    async def status(self, handles: object) -> None:  # type: ignore[override]  # the mistake
+    async def status(self, handles: object) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
 
@@ -30,7 +30,7 @@ class StatusIsNone(FakeBackend):
 
     areas = "life", "handle", "status"
 
-    async def status(self, handles: object) -> None:  # type: ignore[override]  # the mistake
+    async def status(self, handles: object) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
 
@@ -39,7 +39,7 @@ class StatusIsText(FakeBackend):
 
     areas = "handle", "status"
 
-    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, str]:  # type: ignore[override]  # the mistake
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, str]:  # type: ignore[override]  # this is the intended mistake
         return dict.fromkeys(handles, "DONE")
 
 
@@ -48,14 +48,14 @@ class StatusesAreAList(FakeBackend):
 
     areas = "submit", "status"
 
-    async def status(self, handles: Collection[JobHandle]) -> list[JobStatus]:  # type: ignore[override]  # the mistake
+    async def status(self, handles: Collection[JobHandle]) -> list[JobStatus]:  # type: ignore[override]  # this is the intended mistake
         return [JobStatus(state=JobState.DONE, exit_code=0) for _ in handles]
 
 
 class SubmissionIsADictionary(FakeBackend):
     """Returns a dictionary from submit instead of a Submission."""
 
-    async def submit(self, spec: object, copies: object = 1) -> dict[int, str]:  # type: ignore[override]  # the mistake
+    async def submit(self, spec: object, copies: object = 1) -> dict[int, str]:  # type: ignore[override]  # this is the intended mistake
         return {0: "17"}
 
 
@@ -71,13 +71,13 @@ class EveryOutcomeIsNone(FakeBackend):
 
     areas = "output", "kill", "purge"
 
-    async def kill(self, handles: Collection[JobHandle]) -> dict[JobHandle, None]:  # type: ignore[override]  # the mistake
+    async def kill(self, handles: Collection[JobHandle]) -> dict[JobHandle, None]:  # type: ignore[override]  # this is the intended mistake
         return dict.fromkeys(handles)
 
-    async def purge(self, handles: Collection[JobHandle]) -> dict[JobHandle, None]:  # type: ignore[override]  # the mistake
+    async def purge(self, handles: Collection[JobHandle]) -> dict[JobHandle, None]:  # type: ignore[override]  # this is the intended mistake
         return dict.fromkeys(handles)
 
-    async def fetch_output(self, handles: Collection[JobHandle], dest: object) -> dict[JobHandle, None]:  # type: ignore[override]  # the mistake
+    async def fetch_output(self, handles: Collection[JobHandle], dest: object) -> dict[JobHandle, None]:  # type: ignore[override]  # this is the intended mistake
         return dict.fromkeys(handles)
 
 
@@ -86,13 +86,13 @@ class EveryMappingIsEmpty(FakeBackend):
 
     areas = "output", "kill", "purge"
 
-    async def kill(self, handles: object) -> dict[str, str]:  # type: ignore[override]  # the mistake
+    async def kill(self, handles: object) -> dict[str, str]:  # type: ignore[override]  # this is the intended mistake
         return {}
 
-    async def purge(self, handles: object) -> None:  # type: ignore[override]  # the mistake
+    async def purge(self, handles: object) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    async def fetch_output(self, handles: object, dest: object) -> dict[str, str]:  # type: ignore[override]  # the mistake
+    async def fetch_output(self, handles: object, dest: object) -> dict[str, str]:  # type: ignore[override]  # this is the intended mistake
         return {}
 
 
@@ -250,8 +250,8 @@ class AnswersForAMillionJobs(FakeBackend):
 class _Turncoat(JobStatus):
     """A status whose __class__ changes each time that it is read."""
 
-    @property  # type: ignore[misc]  # the attack
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
+    @property  # type: ignore[misc]  # this is the intended attack
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # this is the intended attack
         return (JobStatus, str, int)[time.monotonic_ns() % 3]
 
 
@@ -286,7 +286,7 @@ class FindsWithoutEnd(FakeBackend):
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
-        return repeat(found[0]) if found else found  # type: ignore[return-value]  # the attack
+        return repeat(found[0]) if found else found  # type: ignore[return-value]  # this is the intended attack
 
 
 class _Holds(dict[JobHandle, JobStatus]):
@@ -311,7 +311,7 @@ class EndsWithManyDigits(FakeBackend):
 
 
 class _Silent(JobHandle):
-    def model_dump_json(self, **_: object) -> None:  # type: ignore[override]  # the attack
+    def model_dump_json(self, **_: object) -> None:  # type: ignore[override]  # this is the intended attack
         return None
 
 
@@ -329,8 +329,8 @@ class IndicesAreOfEveryKind(FakeBackend):
         return Submission.model_construct(handles={0: answer.handles[0], "a": answer.handles[0]}, failures={})
 
 
-class _Unsound(type(Path())):  # type: ignore[misc]  # the attack
-    def stat(self, **_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
+class _Unsound(type(Path())):  # type: ignore[misc]  # this is the intended attack
+    def stat(self, **_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # this is the intended attack
         return None
 
 

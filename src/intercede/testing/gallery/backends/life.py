@@ -68,7 +68,7 @@ class EntersSomethingElse(FakeBackend):
     caught_by = "IC-LIFE-02"
     message_contains = "expected the object itself"
 
-    async def __aenter__(self) -> object:  # type: ignore[override]  # the mistake
+    async def __aenter__(self) -> object:  # type: ignore[override]  # this is the intended mistake
         await super().__aenter__()
         return object()
 
@@ -210,7 +210,7 @@ class KeepsItsLockWhenCancelled(FakeBackend):
     busy = False
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        while self.busy:  # noqa: ASYNC110 -- a lock made by hand: the mistake
+        while self.busy:  # noqa: ASYNC110 -- a lock made by hand is the intended mistake
             await asyncio.sleep(0.01)
         self.busy = True
         await asyncio.sleep(0.01)
@@ -243,7 +243,7 @@ class BlocksTheLoop(FakeBackend):
     message_contains = "it blocked the loop for"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
+        time.sleep(0.15)  # noqa: ASYNC251 -- this is the intended mistake
         return await super().status(handles)
 
 
@@ -290,7 +290,7 @@ class LeavesAChild(FakeBackend):
     children: ClassVar[list[object]] = []
 
     async def __aenter__(self) -> Self:
-        self.children.append(subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # noqa: ASYNC220 -- as short as the mistake
+        self.children.append(subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # noqa: ASYNC220 -- it keeps the class short
         return await super().__aenter__()
 
 

@@ -371,7 +371,7 @@ class FetchesFromRunningJobs(FakeBackend):
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
-        dest.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 -- as short as the mistake
+        dest.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 -- it keeps the class short
         return {
             **await super().fetch_output(handles, dest),
             **{each: self._get_job(each).fetch(dest) for each in running},

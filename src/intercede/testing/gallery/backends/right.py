@@ -81,7 +81,7 @@ class AnswersDifferently(FakeBackend):
     areas = "shape", "life", "submit", "handle", "output", "kill", "purge"
 
     def __init__(self, state: Path | None = None, queue: str = "short") -> None:
-        import colorsys  # noqa: PLC0415 -- the point: a lazy import is no harm
+        import colorsys  # noqa: PLC0415 -- a check must allow a lazy import
 
         super().__init__(state)
         self.queue, self.colour = queue, colorsys
@@ -92,7 +92,7 @@ class AnswersDifferently(FakeBackend):
         await _sleep_randomly()
         return await super().submit(spec, copies)
 
-    async def status(self, handles: Collection[JobHandle], cached: bool = False) -> Mapping[JobHandle, JobStatus]:  # noqa: FBT001, FBT002 -- the point
+    async def status(self, handles: Collection[JobHandle], cached: bool = False) -> Mapping[JobHandle, JobStatus]:  # noqa: FBT001, FBT002 -- a check must allow this
         await _sleep_randomly()
         return _Backwards(await super().status(handles))
 
@@ -100,7 +100,7 @@ class AnswersDifferently(FakeBackend):
         self,
         handles: Collection[JobHandle],
         dest: Path,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the point
+        timeout: float | None = None,  # noqa: ASYNC109 -- a check must allow this
     ) -> Mapping[JobHandle, JobOutput]:
         await _sleep_randomly()
         return _Backwards(await super().fetch_output(handles, dest))
@@ -151,7 +151,7 @@ class OnlyTheCore(FakeBackend):
 
     areas = "shape", "submit", "handle", "status"
 
-    fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # not claimed
+    fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # these capabilities are not claimed
 
     def _get_status(self, handle: JobHandle) -> JobStatus:
         status = super()._get_status(handle)

@@ -16,7 +16,7 @@ class KillIsAFlag(FakeBackend):
     caught_by = "IC-SHAPE-01"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
     message_contains = "kill is True"
-    kill = True  # type: ignore[assignment]  # the mistake
+    kill = True  # type: ignore[assignment]  # this is the intended mistake
 
 
 class StatusAnswersAtOnce(FakeBackend):
@@ -25,7 +25,7 @@ class StatusAnswersAtOnce(FakeBackend):
     caught_by = "IC-SHAPE-02"
     message_contains = "expected status to be awaitable"
 
-    def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:  # type: ignore[override]  # the mistake
+    def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:  # type: ignore[override]  # this is the intended mistake
         return {handle: JobStatus(state=JobState.UNKNOWN) for handle in handles}
 
 
@@ -35,7 +35,7 @@ class KillTakesJobs(FakeBackend):
     caught_by = "IC-SHAPE-03"
     message_contains = "kill(handles), by keyword"
 
-    async def kill(self, jobs: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:  # pyright: ignore[reportIncompatibleMethodOverride]  # the mistake
+    async def kill(self, jobs: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:  # pyright: ignore[reportIncompatibleMethodOverride]  # this is the intended mistake
         return await super().kill(jobs)
 
 
@@ -46,7 +46,7 @@ class CountsForOneUser(FakeBackend):
     also_red = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
     message_contains = "counts(), by position"
 
-    async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
+    async def counts(self, user: str) -> object:  # type: ignore[override]  # this is the intended mistake
         return user
 
 
@@ -58,7 +58,7 @@ class ForgetsFindWhenEntered(FakeBackend):
     message_contains = "after entering: not claimed"
 
     async def __aenter__(self) -> Self:
-        self.find = None  # type: ignore[assignment,method-assign]  # the mistake
+        self.find = None  # type: ignore[assignment,method-assign]  # this is the intended mistake
         return await super().__aenter__()
 
 
@@ -71,7 +71,7 @@ class HidesDiagnosticsBehindGetattr(FakeBackend):
     def __getattribute__(self, name: str) -> object:
         return super().__getattribute__("kill" if name == "diagnostics" else name)
 
-    diagnostics = None  # type: ignore[assignment]  # the mistake
+    diagnostics = None  # type: ignore[assignment]  # this is the intended mistake
 
 
 class PurgeIsAStub(FakeBackend):

@@ -53,7 +53,7 @@ class KeysAreNativeIds(FakeBackend):
     also_red = ("IC-LIFE-07",)
     message_contains = "expected an answer of status for job"
 
-    async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # this is the intended mistake
         return {handle.job: status for handle, status in (await super().status(handles)).items()}
 
 
@@ -222,7 +222,7 @@ class EndsForAMoment(_ChangesStatus):
         ran = time.monotonic() - self.running.setdefault(handle, time.monotonic())
         if ran < 0.2:
             return status
-        self.running[handle] = math.inf  # once only
+        self.running[handle] = math.inf  # only once for each job
         return JobStatus(state=JobState.DONE, exit_code=0)
 
 

@@ -404,7 +404,7 @@ class RaisesOSErrors(FakeBackend):
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         for each in (each for each in spec.inputs if not each.is_url):
-            Path(each.source).read_bytes()  # noqa: ASYNC240 -- as short as the mistake
+            Path(each.source).read_bytes()  # noqa: ASYNC240 -- it keeps the class short
         return await super().submit(spec, copies)
 
 

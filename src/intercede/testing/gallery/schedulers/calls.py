@@ -73,7 +73,7 @@ class NamesVariablesInATuple(PlainQueue):
     message_contains = "must return a ToolEnvironment"
 
     def tool_environment(self) -> ToolEnvironment:
-        return ("PLAINQ_*",)  # type: ignore[return-value]  # the mistake
+        return ("PLAINQ_*",)  # type: ignore[return-value]  # this is the intended mistake
 
 
 class UnsetsThePath(PlainQueue):

@@ -14,45 +14,45 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 class FragmentsAreNone(PlainQueue):
     """Returns None and bytes as fragments."""
 
-    def submit_script(self, batch: Batch) -> None:  # type: ignore[override]  # the mistake
+    def submit_script(self, batch: Batch) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    def status_script(self) -> None:  # type: ignore[override]  # the mistake
+    def status_script(self) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    def list_script(self, submission_id: str) -> bytes:  # type: ignore[override]  # the mistake
+    def list_script(self, submission_id: str) -> bytes:  # type: ignore[override]  # this is the intended mistake
         return b"plainq list"
 
 
 class AnswersAreNone(PlainQueue):
     """Returns None from every parser."""
 
-    def parse_submit(self, batch: Batch, result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+    def parse_submit(self, batch: Batch, result: CommandResult) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    def parse_status(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
-    def parse_list(self, result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+    def parse_list(self, result: CommandResult) -> None:  # type: ignore[override]  # this is the intended mistake
         return None
 
 
 class AnswersArePlain(PlainQueue):
     """Returns plain strings, numbers and lists from every parser."""
 
-    def parse_submit(self, batch: Batch, result: CommandResult) -> list[str]:  # type: ignore[override]  # the mistake
+    def parse_submit(self, batch: Batch, result: CommandResult) -> list[str]:  # type: ignore[override]  # this is the intended mistake
         return ["17"]
 
-    def parse_status(self, ids: Sequence[str], result: CommandResult) -> dict[str, str]:  # type: ignore[override]  # the mistake
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> dict[str, str]:  # type: ignore[override]  # this is the intended mistake
         return dict.fromkeys(ids, "DONE")
 
-    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> dict[int, bool]:  # type: ignore[override]  # the mistake
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> dict[int, bool]:  # type: ignore[override]  # this is the intended mistake
         return {0: True}
 
-    def parse_list(self, result: CommandResult) -> dict[str, int]:  # type: ignore[override]  # the mistake
+    def parse_list(self, result: CommandResult) -> dict[str, int]:  # type: ignore[override]  # this is the intended mistake
         return {"0": 17}
 
 
@@ -129,7 +129,7 @@ class WritesHalves(PlainQueue):
 
 class _Unnamed(type):
     @property
-    def __name__(cls) -> str:  # type: ignore[override]  # the attack
+    def __name__(cls) -> str:  # type: ignore[override]  # this is the intended attack
         raise RuntimeError("it has no name")
 
 

@@ -50,7 +50,7 @@ class NamesJobsByDate(PlainQueue):
     message_contains = "datetime.now"
 
     def list_script(self, submission_id: str) -> str:
-        return f"{super().list_script(submission_id)} --day={datetime.now():%F}"  # noqa: DTZ005 -- the mistake
+        return f"{super().list_script(submission_id)} --day={datetime.now():%F}"  # noqa: DTZ005 -- this is the intended mistake
 
 
 class RunsACommand(PlainQueue):

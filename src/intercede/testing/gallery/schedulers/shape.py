@@ -14,7 +14,7 @@ class CannotFindSubmissions(PlainQueue):
     caught_by = "IC-SCHEDULER-08"
     message_contains = "list_script is missing"
 
-    list_script = parse_list = None  # type: ignore[assignment]  # the mistake
+    list_script = parse_list = None  # type: ignore[assignment]  # this is the intended mistake
 
 
 class AnswersLater(PlainQueue):
@@ -23,7 +23,7 @@ class AnswersLater(PlainQueue):
     caught_by = "IC-SCHEDULER-08"
     message_contains = "parse_status is async"
 
-    async def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
+    async def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:  # type: ignore[override]  # this is the intended mistake
         return super().parse_status(ids, result)
 
 
@@ -33,7 +33,7 @@ class WantsToKnowMore(PlainQueue):
     caught_by = "IC-SCHEDULER-08"
     message_contains = "parse_submit"
 
-    def parse_submit(self, batch: Batch, result: CommandResult, when: float) -> Queued:  # type: ignore[override]  # the mistake
+    def parse_submit(self, batch: Batch, result: CommandResult, when: float) -> Queued:  # type: ignore[override]  # this is the intended mistake
         return super().parse_submit(batch, result)
 
 

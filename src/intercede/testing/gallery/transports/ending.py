@@ -92,7 +92,7 @@ class IgnoresTheSinksFailure(Plain):
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         try:
             await super().read(pipe, sink)
-        except Exception:  # noqa: BLE001 -- the mistake
+        except Exception:  # noqa: BLE001 -- this is the intended mistake
             assert pipe
             await pipe.read()
 
@@ -107,7 +107,7 @@ class TakesAFailingIteratorForDone(Plain):
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
         try:
             await super().feed(process, stdin)
-        except Exception:  # noqa: BLE001 -- the mistake
+        except Exception:  # noqa: BLE001 -- this is the intended mistake
             assert process.stdin
             process.stdin.close()
 
@@ -140,7 +140,7 @@ class RaisesGroups(Plain):
             return await super().run(argv, stdin=stdin, stdout=stdout)
         except NotOpenError:
             raise
-        except Exception as error:  # noqa: BLE001 -- the mistake
+        except Exception as error:  # noqa: BLE001 -- this is the intended mistake
             raise ExceptionGroup("unhandled errors", [error]) from None
 
 

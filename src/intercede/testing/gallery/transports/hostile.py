@@ -14,7 +14,7 @@ class _Answers(Plain):
 
     answer: object = None
 
-    async def run(  # type: ignore[override]  # the mistake
+    async def run(  # type: ignore[override]  # this is the intended mistake
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> object:
         return self.answer
@@ -49,7 +49,7 @@ class RunAnswersAnEmptyResult(_Answers):
 
 
 class _Dumb(bytes):
-    def decode(self, *_: object, **__: object) -> None:  # type: ignore[override]  # the attack
+    def decode(self, *_: object, **__: object) -> None:  # type: ignore[override]  # this is the intended attack
         return None
 
 
@@ -64,8 +64,8 @@ class SinksGetNone(Plain):
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         await super().read(pipe, sink)
-        await sink.write(None)  # type: ignore[arg-type]  # the mistake
-        await sink.write("text")  # type: ignore[arg-type]  # the mistake
+        await sink.write(None)  # type: ignore[arg-type]  # this is the intended mistake
+        await sink.write("text")  # type: ignore[arg-type]  # this is the intended mistake
 
 
 class RaisesSystemExit(Plain):

@@ -55,7 +55,7 @@ class EntersAsNothing(Plain):
     caught_by = "IC-TRANSPORT-12"
     message_contains = "observed None"
 
-    async def __aenter__(self) -> None:  # type: ignore[override]  # the mistake
+    async def __aenter__(self) -> None:  # type: ignore[override]  # this is the intended mistake
         await super().__aenter__()
 
 
@@ -170,7 +170,7 @@ class LeavesAClient(Plain):
     scale = 0.1
 
     async def __aenter__(self) -> Self:
-        os.posix_spawnp("true", ["true"], os.environ)  # noqa: ASYNC221 -- the mistake
+        os.posix_spawnp("true", ["true"], os.environ)  # noqa: ASYNC221 -- this is the intended mistake
         return await super().__aenter__()
 
 
@@ -197,5 +197,5 @@ class ConnectsWithoutTurning(Plain):
     message_contains = "blocked the loop for"
 
     async def __aenter__(self) -> Self:
-        time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
+        time.sleep(0.15)  # noqa: ASYNC251 -- this is the intended mistake
         return await super().__aenter__()

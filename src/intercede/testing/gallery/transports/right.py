@@ -135,7 +135,7 @@ class InPiecesOfAnySize(Plain):
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         while pipe and (data := await pipe.read(random.choice((1, 7, 4096, 2**20)))):  # noqa: S311 -- no cryptography
-            await asyncio.sleep(random.choice((0, 0, 0, 0.001)))  # noqa: S311 -- as above
+            await asyncio.sleep(random.choice((0, 0, 0, 0.001)))  # noqa: S311 -- no cryptography
             await sink.write(data)
 
 

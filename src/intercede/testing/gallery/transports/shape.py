@@ -14,7 +14,7 @@ class RunIsNotAsync(Plain):
     caught_by = "IC-TRANSPORT-10"
     message_contains = "run is not async"
 
-    def run(  # type: ignore[override]  # the mistake
+    def run(  # type: ignore[override]  # this is the intended mistake
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         return CommandResult(returncode=0)
@@ -26,7 +26,7 @@ class RunTakesNoSink(Plain):
     caught_by = "IC-TRANSPORT-10"
     message_contains = "lacks the keyword stdout"
 
-    async def run(self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None) -> CommandResult:  # type: ignore[override]  # the mistake
+    async def run(self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None) -> CommandResult:  # type: ignore[override]  # this is the intended mistake
         return await super().run(argv, stdin=stdin)
 
 
@@ -36,7 +36,7 @@ class RunTakesAnEnvironmentToo(Plain):
     caught_by = "IC-TRANSPORT-10"
     message_contains = "env"
 
-    async def run(  # type: ignore[override]  # the mistake
+    async def run(  # type: ignore[override]  # this is the intended mistake
         self,
         argv: Sequence[str],
         env: dict[str, str],
@@ -66,7 +66,7 @@ class AnswersACode(Plain):
     caught_by = "IC-TRANSPORT-20"
     message_contains = "it answered 0"
 
-    async def run(  # type: ignore[override]  # the mistake
+    async def run(  # type: ignore[override]  # this is the intended mistake
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> int:
         return (await super().run(argv, stdin=stdin, stdout=stdout)).returncode

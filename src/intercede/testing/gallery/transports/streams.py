@@ -296,7 +296,7 @@ class GivesTheSinkItsBuffer(_ReadsOtherwise):
 
     class _Sink(_WrappedSink):
         async def write(self, data: bytes) -> None:
-            await self.sink.write(bytearray(data))  # type: ignore[arg-type]  # the mistake
+            await self.sink.write(bytearray(data))  # type: ignore[arg-type]  # this is the intended mistake
 
     def wrap_sink(self, sink: ByteSink) -> ByteSink:
         return self._Sink(sink)
