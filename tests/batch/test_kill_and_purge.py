@@ -1,7 +1,7 @@
 """Jobs are killed and purged over local and direct."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +9,9 @@ import pytest
 from tests.batch.sites import SECONDS, Site, finish, read_file, sh, until, wait_for_state
 
 from intercede.batch import BatchBackend
-from intercede.contract.job import (
-    JobState,
-)
+from intercede.contract import CommandResult, JobHandle, JobState, JobStatus, OpOutcome
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
 
 
 @pytest.mark.asyncio
@@ -72,3 +72,51 @@ async def test_purging_removes_a_job_and_the_last_its_submission(site: Site, bac
     assert await backend.find("t") == []
     assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
     assert list((site.root / ".trash").iterdir()) == []
+
+
+class Silent(DirectScheduler):
+    """A scheduler whose kill ends nothing and says nothing, while its listing has every job in the same state."""
+
+    state = JobState.RUNNING
+
+    def kill_script(self) -> str:
+        """Do nothing."""
+        return ":\n"
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        """Return no outcome."""
+        return {}
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        """Return the same state for every job."""
+        return {each: JobStatus(state=self.state) for each in ids}
+
+
+async def _kill_silently(root: Path, state: JobState) -> OpOutcome:
+    """Kill a running job with the scheduler above, and then with the right one. Return the first outcome."""
+    scheduler = Silent(grace_s=1)
+    scheduler.state = state
+    async with BatchBackend(LocalTransport(), DirectScheduler(grace_s=1), root=str(root)) as backend:
+        handle: JobHandle = (await backend.submit(sh("sleep 60"))).handles[0]
+        await wait_for_state(backend, handle, JobState.RUNNING)
+        async with BatchBackend(LocalTransport(), scheduler, root=str(root)) as silent:
+            outcome = (await silent.kill([handle]))[handle]
+        await backend.kill([handle])
+        await finish(backend, [handle])
+    return outcome
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.UNKNOWN])
+async def test_a_kill_that_nothing_confirms_is_not_ok(root: Path, state: JobState) -> None:
+    """If the scheduler still lists a job, in a live state or an unknown one, its kill is not confirmed."""
+    outcome = await _kill_silently(root, state)
+
+    assert not outcome.ok
+    assert (outcome.reason, outcome.detail) == ("other", f"the scheduler did not confirm the kill; the job is {state}")
+
+
+@pytest.mark.asyncio
+async def test_a_kill_is_ok_if_the_listing_says_that_the_job_has_ended(root: Path) -> None:
+    """A final state in the listing confirms a kill."""
+    assert (await _kill_silently(root, JobState.KILLED)).ok

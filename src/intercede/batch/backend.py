@@ -211,7 +211,10 @@ class BatchBackend:
         return await self._answer_each(handles, fetch, JobOutput(ok=False, reason="foreign"))
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Record the request, have the scheduler end the jobs, and read their states. This costs one command."""
+        """Record the request, have the scheduler end the jobs, and read their states.
+
+        This costs one command; if native ids are not recorded yet, two or three more read them and kill again.
+        """
         return await self._answer_each(handles, partial(kill_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:

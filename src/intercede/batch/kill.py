@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 
 from intercede.batch.offload import offload_if_large
 from intercede.batch.parsing import convert_parser_errors
-from intercede.batch.records import LIVE
 from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.layout import Job
 from intercede.batch.remote_jobs import RemoteJobs, find_frame
@@ -15,7 +14,7 @@ __all__ = ["kill_jobs"]
 
 
 async def kill_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """End jobs. This costs one command, and more if native ids must be read first."""
+    """End jobs. This costs one command; if native ids are not recorded yet, two or three more read them and kill again."""
     scheduler = remote.scheduler
     ending = write_call("_ic_end_copies", scheduler.kill_script(), scheduler.status_script())
     answer = await remote.ask(jobs, load_script("kill"), ending)
@@ -42,9 +41,9 @@ def _get_outcome(snapshot: Snapshot, job: Job, outcomes: Mapping[str, OpOutcome]
         return OpOutcome(ok=False, reason="other", detail="its native id is not recorded yet: try again")
     if record.native in outcomes:
         return outcomes[record.native]
-    status = snapshot.get_status(job)
-    if status.state in LIVE:
+    listed = snapshot.listing.get(record.native)
+    if listed is not None and not listed.state.final:  # UNKNOWN is no confirmation: such a job may run
         return OpOutcome(
-            ok=False, reason="other", detail=f"the scheduler did not confirm the kill; the job is {status.state}"
+            ok=False, reason="other", detail=f"the scheduler did not confirm the kill; the job is {listed.state}"
         )
     return OpOutcome(ok=True)

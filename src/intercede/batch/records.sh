@@ -9,10 +9,10 @@ open_only='' every_id='' scratch=''
 #   directory     the copy's directory
 #   record        the record: final STATUS, code N, signal N, caught N, none, or gone if the directory does not exist
 #   is_final      yes if the scheduler cannot change the status any more; otherwise empty
-#   ends          the number of attempts that ended by a signal or after one
-#   ends_at_kill  the value of ends when the kill was requested; empty if it was not
-#   killed        - if no kill was requested; asked if no attempt has ended since the request; otherwise killed, also
-#                 if no end is recorded
+#   ends          the number of the attempt that ended by a signal, or after one, as the record says; otherwise 0
+#   ends_at_kill  the value of ends when the kill was requested; empty if no kill was requested
+#   killed        - if no kill was requested; asked if the recorded end is from before the request; otherwise killed,
+#                 also if no end is recorded
 # A line without its newline is being written, and does not count yet.
 _ic_read_copy() {
     directory=./$1/copies/$2

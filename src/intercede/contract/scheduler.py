@@ -187,7 +187,10 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Return the outcome for each id. The caller asks for the status of an id that is absent.
+        """Return the outcome for each id.
+
+        If an id is absent, the listing that the same command has printed decides: the kill is ok if the job is not
+        listed, or has ended.
 
         Raises:
             SchedulerError: The command failed or reported an outage.

@@ -19,7 +19,7 @@
         copies/<i>/secrets              a script that removes the secrets of this copy
         copies/<i>/{stdout,stderr,log}  the output
         copies/<i>/exit                 the record of the payload's end
-        copies/<i>/killed               the number of recorded ends when a kill was requested
+        copies/<i>/killed               the number of the attempt that had ended when a kill was requested; 0 if none
         finals/<i>                      a final status that was derived without an exit code
 """
 
