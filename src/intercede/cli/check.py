@@ -66,7 +66,7 @@ def check(name: str, given: Mapping[str, object]) -> int:
         OSError: A report, or the file of known failures, cannot be written.
         KeyboardInterrupt: The user interrupted; the jobs that are left are named on stderr.
     """
-    options = collect_options("check", lambda each: given[each.name] or () if each.kind == "list" else given[each.name])
+    options = collect_options("check", given)
     options["ids"] = select_clauses(cast("Sequence[str]", given["only"] or ()))
     plan = make_plan([(cast("Role", given["role"]), name)], frontend="check", **options)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):

@@ -128,7 +128,7 @@ def test_the_table_and_the_keywords_agree() -> None:
 @pytest.mark.parametrize("frontend", ["pytest", "check"])
 def test_a_command_that_is_given_nothing_leaves_the_defaults(frontend: Frontend) -> None:
     """The options of a plan are those that both a command and a program have, with the value that was read."""
-    read = collect_options(frontend, lambda each: each.default)
+    read = collect_options(frontend, {each.name: each.default for each in OPTIONS})
 
     assert (read.get("profile"), read.get("repeat")) == ("full", 1)
     assert read.keys() <= set(Options.__annotations__)

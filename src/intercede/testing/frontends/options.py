@@ -4,7 +4,7 @@ The options of pytest and of ``intercede check``, the tables of the documentatio
 made of this table. Every run of pytest in the environment reads this file, so it imports the standard library only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, TypedDict, cast
 
 __all__ = [
@@ -198,15 +198,17 @@ def list_options(frontend: Frontend) -> list[Option]:
     return [each for each in OPTIONS if frontend in each.frontends]
 
 
-def collect_options(frontend: Frontend, read: Callable[[Option], object]) -> Options:
+def collect_options(frontend: Frontend, values: Mapping[str, object]) -> Options:
     """Return the options of a run, from the values that a front end has parsed.
 
     Args:
         frontend: The front end.
-        read: Returns the parsed value of an option.
+        values: The parsed value of each option, by its name. A list that was not given may be None.
     """
     rows = [each for each in list_options(frontend) if each.name in Options.__annotations__]
-    return cast("Options", {each.name: read(each) for each in rows})
+    return cast(
+        "Options", {each.name: values[each.name] or () if each.kind == "list" else values[each.name] for each in rows}
+    )
 
 
 class Spell(Protocol):

@@ -22,7 +22,7 @@ from intercede.contract.errors import IntercedeError
 from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, collect_areas
-from intercede.testing.frontends.options import Option, collect_options, make_spell
+from intercede.testing.frontends.options import collect_options, list_options, make_spell
 from intercede.testing.frontends.plan import IDLE_OPTIONS, ROOT, Plan, has_selection, make_node_id, make_plan
 from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.interference import find_interference
@@ -86,11 +86,11 @@ class Suite:
         self._config = config
         node_ids = _take_node_ids(config)
         plan = _get_controllers_plan(config) or _make_plan(config, list(node_ids.values()))
+        arguments = config.invocation_params.args
+        self._selected = has_selection(arguments) or (plan.is_partial and not node_ids.keys().isdisjoint(arguments))
         write_command = partial(_write_rerun_command, config, plan)
         self._plan = plan
         self._session = Session(plan, concurrent=_can_run_concurrently(config), write_rerun_command=write_command)
-        arguments = config.invocation_params.args
-        self._selected = has_selection(arguments) or (plan.is_partial and not node_ids.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
         self._left: list[str] = []
         self._lost_because_of = ""
@@ -395,7 +395,13 @@ def _get_controllers_plan(config: pytest.Config) -> Plan | None:
 
 
 def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
-    options = collect_options("pytest", partial(_read_option, config))
+    values: dict[str, object] = {
+        each.name: config.getoption(f"--intercede-{each.flag}") for each in list_options("pytest")
+    }
+    for name in ("known", "report"):  # these paths are relative to where pytest was started
+        if given := values[name]:
+            values[name] = str(Path(config.invocation_params.dir, str(given)))
+    options = collect_options("pytest", values)
     options["ids"] = ids
     try:
         return make_plan(
@@ -403,14 +409,6 @@ def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
         )
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def _read_option(config: pytest.Config, option: Option) -> object:
-    """Return the value of an option. Paths of known and report are relative to where pytest was started."""
-    given: object = config.getoption(f"--intercede-{option.flag}")
-    if option.name in {"known", "report"} and isinstance(given, str):
-        return str(Path(config.invocation_params.dir, given))
-    return given
 
 
 def _write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, clause: Clause) -> str:
