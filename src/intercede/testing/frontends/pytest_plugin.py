@@ -2,37 +2,52 @@
 
 from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
 
-import inspect
-import os
 import pickle
-import shlex
-import sys
 import textwrap
 import warnings
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import pytest
 
 from intercede.contract import VERSION
-from intercede.contract.errors import IntercedeError
-from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, collect_areas
-from intercede.testing.frontends.options import collect_options, list_options, make_spell
-from intercede.testing.frontends.plan import IDLE_OPTIONS, ROOT, Plan, has_selection, make_node_id, make_plan
+from intercede.testing.frontends.options import make_spell
+from intercede.testing.frontends.plan import Plan, has_selection
+from intercede.testing.frontends.pytest_options import (
+    can_run_concurrently,
+    find_caller,
+    find_early_end,
+    find_idle_option,
+    guess_filter,
+    make_plan_from_options,
+    take_node_ids,
+    write_rerun_command,
+)
+from intercede.testing.frontends.pytest_reports import (
+    OUTCOME,
+    BrokenCheck,
+    RedCheck,
+    explain_loss,
+    fill_report,
+    format_complaint,
+    get_reason,
+    is_red_should,
+    report_not_run,
+    to_dict,
+)
 from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.interference import find_interference
-from intercede.testing.model.clause import Clause, Level
-from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
-from intercede.testing.report import explain_clause, list_clauses, list_properties
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Report, Result, State
+from intercede.testing.report import explain_clause, list_clauses
 from intercede.testing.run.finding import escape_unprintable
-from intercede.testing.subjects.subject import RegistrySubject, Subject
+from intercede.testing.subjects.subject import RegistrySubject
 
-__all__ = ["Suite", "_Broken", "_Red", "print_clauses"]
+__all__ = ["Suite", "print_clauses"]
 
 _PLAN = "intercede_plan"
 """The key under which a worker finds the controller's plan."""
@@ -42,12 +57,8 @@ _WORKER_EXIT_SECONDS = 20
 """Seconds after which pytest-xdist kills its workers. Its own 10 are too few: execnet 2.1 lets a worker continue for 5
 seconds, interrupts it, and kills it after 10 more."""
 _PARAMETERS = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
-_REASON_LIMIT = 300
-"""The largest number of characters of the reason why checks did not run."""
 _LIST_COMMAND = f"pytest {make_spell('pytest')('list')}"
 """The command that prints all clauses."""
-_OUTCOME = "intercede"
-"""The attribute of a report of pytest that holds the result of a check."""
 
 
 def print_clauses(config: pytest.Config) -> int:
@@ -64,17 +75,6 @@ def print_clauses(config: pytest.Config) -> int:
     return 0
 
 
-class _Red(AssertionError):  # noqa: N818 -- it is a finding, and plugins distinguish failed from broken by it
-    """Raised if a check is red. Its text is the whole text about the check."""
-
-
-class _Broken(Exception):  # noqa: N818 -- as above
-    """Raised if a check broke itself, or could not start."""
-
-
-_OURS = (_Red, _Broken)
-
-
 class Suite:
     """The conformance suite in one process of pytest: the controller, or a worker of pytest-xdist.
 
@@ -84,13 +84,13 @@ class Suite:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        node_ids = _take_node_ids(config)
-        plan = _get_controllers_plan(config) or _make_plan(config, list(node_ids.values()))
+        node_ids = take_node_ids(config)
+        plan = _get_controllers_plan(config) or make_plan_from_options(config, list(node_ids.values()))
         arguments = config.invocation_params.args
         self._selected = has_selection(arguments) or (plan.is_partial and not node_ids.keys().isdisjoint(arguments))
-        write_command = partial(_write_rerun_command, config, plan)
+        write_command = partial(write_rerun_command, config, plan)
         self._plan = plan
-        self._session = Session(plan, concurrent=_can_run_concurrently(config), write_rerun_command=write_command)
+        self._session = Session(plan, concurrent=can_run_concurrently(config), write_rerun_command=write_command)
         self._deselected: set[str] = set()
         self._left: list[str] = []
         self._lost_because_of = ""
@@ -140,7 +140,7 @@ class Suite:
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Remember the items that pytest itself deselects, as by -k. If a plugin deselects checks, they are lost."""
-        caller, ids = _find_caller(), {each.nodeid for each in items}
+        caller, ids = find_caller(), {each.nodeid for each in items}
         if caller.startswith("_pytest."):
             self._deselected |= ids
         elif not self._plan.wanted.isdisjoint(ids):
@@ -167,7 +167,7 @@ class Suite:
         """Find out whether checks that are to run were not collected, and guess the reason."""
         self._collected.update(ids)
         if self._plan.wanted.difference(ids):
-            self._lost_because_of = self._lost_because_of or _guess_filter(self._config, selected=self._selected)
+            self._lost_because_of = self._lost_because_of or guess_filter(self._config, selected=self._selected)
 
     # One check
 
@@ -191,12 +191,12 @@ class Suite:
 
     def _run(self, clause: Clause, subject_id: str) -> None:
         if self._session.find_result(subject_id, clause) is None and (disturbed := find_interference()):
-            raise _Broken(f"not checked: {disturbed}")
+            raise BrokenCheck(f"not checked: {disturbed}")
         result = self._session.run(subject_id, clause)
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.is_red:
-            raise (_Broken if result.state is State.ERROR else _Red)(result.text)
+            raise (BrokenCheck if result.state is State.ERROR else RedCheck)(result.text)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -209,10 +209,10 @@ class Suite:
             if call.when == "call":
                 result = self._session.find_result(subject_id, clause)
                 if result is None:
-                    _report_not_run(report, call, clause)
+                    report_not_run(report, call, clause)
                 else:
                     facts = next(each for each in self._plan.facts if each.id == subject_id)
-                    _fill_report(report, call, clause, result, facts)
+                    fill_report(report, call, clause, result, facts)
             scrub = self._session.scrub
             report.sections = [(name, scrub(text)) for name, text in report.sections]  # captured output
         return report
@@ -238,20 +238,20 @@ class Suite:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result of a check from its report, which comes from this process or from a worker."""
-        outcome = getattr(report, _OUTCOME, None)
+        outcome = getattr(report, OUTCOME, None)
         if outcome is not None:
             self._session.add_result(outcome["subject"], Result.from_dict(outcome["result"]))
         elif not report.passed and report.nodeid in self._plan.wanted:
             if report.when == "teardown":
-                reason = _get_reason(report)
+                reason = get_reason(report)
                 self._complaints[reason] = self._complaints.get(reason, 0) + 1
             else:
-                self._lost_because_of = _explain_loss(report)
+                self._lost_because_of = explain_loss(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the red SHOULD, which pytest does not show, and the jobs that may be left."""
         results = [each for of in self._session.results.values() for each in of.values() if each.detail]
-        shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
+        shoulds = [each.text for each in results if is_red_should(CLAUSES[each.clause], each)]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
@@ -266,7 +266,7 @@ class Suite:
         self._close(session)
         output: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
         output[_OUTPUT] = {
-            "results": {each: list(map(_to_dict, of.values())) for each, of in self._session.results.items()},
+            "results": {each: list(map(to_dict, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
             "lost_because_of": self._lost_because_of,
             "left": self._left,
@@ -276,11 +276,11 @@ class Suite:
         if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
             return
         self._lost_because_of = (
-            _find_early_end(session) or self._lost_because_of or "a plugin or conftest.py, which ran other tests only"
+            find_early_end(session) or self._lost_because_of or "a plugin or conftest.py, which ran other tests only"
         )
         reports = self._judge()
         # A run that only lists tests must not replace the reports of an earlier run.
-        written = bool(_find_idle_option(config)) or self._write_all(reports)
+        written = bool(find_idle_option(config)) or self._write_all(reports)
         good = written and all(each.verdict.is_good for each in reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
@@ -288,7 +288,7 @@ class Suite:
         for warning in dict.fromkeys(each for facts in self._plan.facts for each in facts.warnings):
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
         for reason, count in self._complaints.items():
-            self._write_line(f"intercede: {_format_complaint(reason, count)}", yellow=True)
+            self._write_line(f"intercede: {format_complaint(reason, count)}", yellow=True)
         for each in reports:
             self._write_line(each.line, green=each.verdict.is_good, red=not each.verdict.is_good)
 
@@ -331,198 +331,14 @@ class Suite:
 
     def _judge(self) -> tuple[Report, ...]:
         """Return the reports with the verdicts. If an option lets no check run, no check was to run, and none is lost."""
-        if _find_idle_option(self._config):
+        if find_idle_option(self._config):
             selection = Selection(self._selected, (), self._plan.wanted)
         else:
             selection = Selection(self._selected, self._plan.wanted - self._deselected, self._collected)
         return self._session.judge(selection, self._lost_because_of)
 
 
-def _take_node_ids(config: pytest.Config) -> dict[str, str]:
-    """Remove the node ids of checks from pytest's arguments, since pytest would search for files of these names.
-
-    If there are no other arguments, pytest collects nothing but the checks.
-
-    Returns:
-        For each such argument, the node id that it means, or the beginning of node ids.
-    """
-    node_ids = {each: node for each in config.args if (node := _find_node_id(each, config)) is not None}
-    explicit = config.args_source is pytest.Config.ArgsSource.ARGS
-    config.args = [each for each in config.args if each not in node_ids] if explicit else []
-    return node_ids
-
-
-def _find_node_id(argument: str, config: pytest.Config) -> str | None:
-    """Return the node id of a check that an argument means, if it means one. The id of a clause alone is one, too.
-
-    An argument may be relative to the directory where pytest was started, as pytest shows node ids.
-    """
-    if clause := CLAUSES.get(argument.upper()):
-        argument = f"{ROOT}/{clause.area}::{clause.id}"
-    path, colons, rest = argument.partition("::")
-    here = Path(os.path.normpath(config.invocation_params.dir / path))
-    inside = here.relative_to(config.rootpath) if here.is_relative_to(config.rootpath) else here
-    known = next((each for each in (inside, Path(path)) if each.parts[:1] == (ROOT,)), None)
-    return None if known is None or here.exists() else f"{known.as_posix()}{colons}{rest}"
-
-
-def _find_early_end(session: pytest.Session) -> str:
-    """Return the reason why a run ended early or did not start, or an empty text."""
-    if option := _find_idle_option(session.config):
-        return f"{option} in addopts"
-    if session.shouldfail:
-        return "-x"
-    return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
-
-
-def _find_idle_option(config: pytest.Config) -> str:
-    """Return the option because of which pytest runs no test, or an empty text."""
-    return next((names[0] for name, names in IDLE_OPTIONS.items() if getattr(config.option, name, None)), "")
-
-
-def _find_caller() -> str:
-    """Return the name of the module that called the current hook."""
-    frame = sys._getframe(2)  # noqa: SLF001 -- it is documented, and pytest gives a hook no caller
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pluggy":
-        frame = frame.f_back
-    return str(frame.f_globals.get("__name__"))
-
-
 def _get_controllers_plan(config: pytest.Config) -> Plan | None:
     """Return the plan that the controller made, if this process is a worker of pytest-xdist."""
     data = getattr(config, "workerinput", {}).get(_PLAN)
     return cast("Plan", pickle.loads(data)) if data else None  # noqa: S301 -- it comes from the controller
-
-
-def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
-    values: dict[str, object] = {
-        each.name: config.getoption(f"--intercede-{each.flag}") for each in list_options("pytest")
-    }
-    for name in ("known", "report"):  # these paths are relative to where pytest was started
-        if given := values[name]:
-            values[name] = str(Path(config.invocation_params.dir, str(given)))
-    options = collect_options("pytest", values)
-    options["ids"] = ids
-    try:
-        return make_plan(
-            config.option.intercede_subjects, probe=not _find_idle_option(config), frontend="pytest", **options
-        )
-    except IntercedeError as error:
-        raise pytest.UsageError(str(error)) from None
-
-
-def _write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, clause: Clause) -> str:
-    """Return the command that checks a clause of a subject again, with all subjects of this run."""
-    option, spell, scale = config.option, make_spell("pytest"), plan.scales[subject.id]
-    parts = [spell(role, redact_json(each)) for role, each in option.intercede_subjects]
-    parts += [spell("file", option.intercede_config)] if option.intercede_config else []
-    parts += [spell("known", option.intercede_known)] if option.intercede_known else []
-    parts += [spell("scale", f"{scale:g}")] if scale != 1 else []
-    return shlex.join(["pytest", *parts, make_node_id(clause, subject.id)])
-
-
-def _can_run_concurrently(config: pytest.Config) -> bool:
-    """Return whether checks may run concurrently: not in a worker or a fork, in a debugger, or with -x or --sw."""
-    option = config.option
-    alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
-    return not (hasattr(config, "workerinput") or alone)
-
-
-def _guess_filter(config: pytest.Config, *, selected: bool) -> str:
-    """Return a guess at what has filtered checks away, in a run with or without a selection by the user."""
-    option = config.option
-    if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
-        return "addopts"
-    has_conftest = any(name.endswith("conftest.py") for name, _ in config.pluginmanager.list_name_plugin())
-    return "conftest.py" if has_conftest else "a plugin"
-
-
-def _fill_report(
-    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: SubjectInfo
-) -> None:
-    """Put the result of a check into a report of pytest."""
-    report.user_properties += list_properties(facts, clause, result)
-    setattr(report, _OUTCOME, {"subject": facts.id, "result": _to_dict(result)})
-    vars(report).pop("wasxfail", None)
-    if _is_expected(clause, result):
-        report.outcome, report.wasxfail = "skipped", result.message
-    elif result.state in {State.PASSED, State.NOT_APPLICABLE, State.BLOCKED}:
-        report.outcome = "passed" if result.state is State.PASSED else "skipped"
-    else:
-        report.outcome = "failed"
-    if call.excinfo is not None and call.excinfo.errisinstance(_OURS):
-        _show_exception(report, call.excinfo, clause, result.message)
-    elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
-        report.longrepr = (
-            f"{ROOT}/{clause.area}",
-            1,
-            f"Skipped: {result.message}",
-        )  # pytest would name the kit's own line
-    elif result.detail:
-        report.sections.append(("intercede", result.text))
-
-
-def _to_dict(result: Result) -> dict[str, object]:
-    """Return a result as a dictionary of basic types."""
-    return {**asdict(result), "state": result.state.value}
-
-
-def _report_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
-    """Put into a report of pytest that the check did not run, if another plugin has not put its own reason there."""
-    if call.excinfo is None:
-        report.outcome = "failed"
-        report.longrepr = (
-            "not checked: a plugin or conftest.py called the test's function in its own way, or not at all"
-        )
-    elif call.excinfo.errisinstance(_Broken):
-        _show_exception(report, call.excinfo, clause, str(call.excinfo.value))
-
-
-def _explain_loss(report: pytest.TestReport) -> str:
-    """Return the reason why a check did not run, from its report."""
-    reason = _get_reason(report).removeprefix("not checked: ")
-    if report.skipped:
-        return f"a skip: {reason}"
-    if report.when == "call":
-        return reason
-    return f"a failing fixture: {reason}" if report.when == "setup" else "a crashed worker"
-
-
-def _get_reason(report: pytest.TestReport) -> str:
-    """Return in one line why a test failed or was skipped."""
-    text = report.longrepr
-    if isinstance(text, tuple):
-        return text[2].removeprefix("Skipped: ")
-    crash = getattr(text, "reprcrash", None)
-    lines = (str(text) if crash is None else str(crash.message)).strip().splitlines()
-    return lines[0][:_REASON_LIMIT] if lines else "no reason was given"
-
-
-def _format_complaint(reason: str, count: int) -> str:
-    """Return the line about a fixture that failed after checks. It does not affect the verdict."""
-    times = "once" if count == 1 else f"{count} times"
-    return (
-        f"a fixture failed after a check, {times}: {reason}. Checks share an event loop and its thread, so this is not a fault of "
-        "the subject: let a fixture that watches for leaks ignore tests with the mark intercede"
-    )
-
-
-def _is_expected(clause: Clause, result: Result) -> bool:
-    """Return whether a result is no success but does not change the verdict, so that -x continues."""
-    return result.state is State.KNOWN or _is_red_should(clause, result)
-
-
-def _is_red_should(clause: Clause, result: Result) -> bool:
-    return result.state is State.FAILED and clause.level is Level.SHOULD
-
-
-def _show_exception(
-    report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
-) -> None:
-    """Show the text of an exception without frames of the kit, and the message in the short summary."""
-    shown = excinfo.getrepr(style="value")
-    if shown.reprcrash is not None:
-        shown.reprcrash.message = message
-        shown.reprcrash.path = inspect.getfile(clause.check)
-        shown.reprcrash.lineno = clause.check.__code__.co_firstlineno
-    report.longrepr = shown
