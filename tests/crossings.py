@@ -41,7 +41,7 @@ class Crossing:
     right: str = RIGHT_VERDICT
     wrong: str = WRONG_VERDICT
     lines: Sequence[str] = field(default=())
-    """What stands in the conftest."""
+    """The text of the conftest."""
 
     @property
     def name(self) -> str:

@@ -82,7 +82,7 @@ def list_imported_stages(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_a_module_imports_what_its_part_may(path: Path) -> None:
+def test_a_module_imports_only_allowed_parts(path: Path) -> None:
     """A module imports its own part and those that the page lists for it, and nothing else of intercede."""
     part, stage = get_part(path), get_stage(path)
 
@@ -348,7 +348,7 @@ def list_directories() -> set[str]:
     return {str(path.parent.relative_to(TESTS_DIR)) for path in TESTS if path.parent != TESTS_DIR}
 
 
-def test_a_directory_of_tests_has_the_name_of_what_it_tests() -> None:
+def test_a_directory_of_tests_has_the_path_of_a_module() -> None:
     """Each directory of tests has the path of a package or a module of intercede, except those that test many parts."""
     sources = {str(path.relative_to(SRC / "intercede").with_suffix("")).removesuffix("/__init__") for path in MODULES}
 

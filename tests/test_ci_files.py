@@ -1,8 +1,8 @@
-"""The CI files of the documents: the forges' schemas accept them, and their steps do what the page says.
+"""The CI files of the documents are valid, and their steps do what the page says.
 
-A step runs as it stands on the page, in a fresh repository with a plugin in it, under the shell that the forge would
-use. Two commands are stood in for: ``pip`` writes down what it was to install, as that is there already, and ``pytest``
-narrows the suite to one area, which takes a second instead of a minute.
+A step runs as the page shows it, in a fresh repository with a plugin in it, under the shell that the forge would use.
+Two commands are replaced: ``pip`` writes down its arguments, since everything is installed already, and ``pytest`` runs
+one area of the suite, which takes a second instead of a minute.
 """
 
 import os

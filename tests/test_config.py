@@ -125,7 +125,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_a_configuration_is_shown(tmp_path: Path) -> None:
-    """Neither the repr nor an error about the file shows a secret that is in it by mistake."""
+    """A secret that is in the file by mistake is in no repr and no error about the file."""
     file = tmp_path / "intercede.toml"
     file.write_text('[backends.x]\npassword = "Tr0ub4dor"\n')
     assert "Tr0ub4dor" not in repr(load(file))

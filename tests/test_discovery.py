@@ -150,7 +150,7 @@ def test_one_directory_twice_on_the_path_is_read_once(tmp_path: Path) -> None:
 
 
 def test_the_first_copy_of_a_distribution_is_used(tmp_path: Path) -> None:
-    """As for imports, the first copy on the path is used, whatever the versions and the spelling."""
+    """The first copy on the path is used, as for imports, whatever the versions and the spelling."""
     write_metadata(tmp_path / "one", "A_b-1.0.dist-info", "[intercede.transports]\nt = m:Old\n")
     write_metadata(tmp_path / "two", "a.b-2.0.dist-info", "[intercede.transports]\nt = m:New\nmore = m:T\n")
 
@@ -245,7 +245,7 @@ def test_an_unrelated_malformed_file_does_no_harm(tmp_path: Path) -> None:
     assert find_problems(tmp_path) == []
 
 
-def test_what_cannot_be_read_is_reported_and_the_rest_is_found(tmp_path: Path) -> None:
+def test_unreadable_metadata_is_reported_and_the_rest_is_found(tmp_path: Path) -> None:
     """A directory in the place of the file and a file without an end are reported, and the others are read."""
     (write_metadata(tmp_path, "bad-1.dist-info", "") / "entry_points.txt").mkdir()
     (write_metadata(tmp_path, "endless-1.dist-info", "") / "entry_points.txt").symlink_to("/dev/zero")

@@ -54,7 +54,7 @@ def test_an_editable_install_is_recognised_by_its_own_pth_file(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("record", [b"a\0.pth,,\n", b"\xff.pth,,\n", b"../../x.pth,,\n", b".pth,,"])
-def test_a_record_without_valid_names_is_not_ours(tmp_path: Path, record: bytes) -> None:
+def test_a_record_without_valid_names_is_not_that_of_intercede(tmp_path: Path, record: bytes) -> None:
     """A RECORD with impossible names is not that of the running intercede, and raises nothing."""
     (write_metadata(tmp_path, "intercede-1.dist-info") / "RECORD").write_bytes(record)
     assert [each.status for each in scan([str(tmp_path)])[0]] == ["ignored"]
@@ -129,7 +129,7 @@ def test_an_impossible_name_without_our_entries_is_not_reported(tmp_path: Path) 
 @given(st.text("~-_. aA0\xe9+!", max_size=8), st.sampled_from(["dist-info", "egg-info", "DIST-INFO"]))
 @settings(max_examples=60)
 def test_every_offered_pin_is_valid(stem: str, kind: str) -> None:
-    """Whatever the name of a directory, its candidate's pin is valid, or there is no candidate."""
+    """The pin of each candidate is valid, whatever the name of its directory."""
     with TemporaryDirectory() as directory:
         write_metadata(Path(directory), f"{stem}.{kind}")
         plugins, told = find_plugins(directory), find_problems(directory)

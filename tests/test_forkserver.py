@@ -290,7 +290,7 @@ def test_a_process_that_kills_its_keeper_is_an_error(server: ForkServer) -> None
 
 
 def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
-    """After a kill of the server, its processes go on and a new one starts."""
+    """After a kill of the server, its processes run on and a new one starts."""
     first = server.start("import time; time.sleep(0.2); raise SystemExit(5)", {}, {})
     run_to_end(server, "")  # the first is forked by now
     assert server._running is not None
@@ -329,8 +329,8 @@ for _, other in others:
 
 
 @pytest.mark.parametrize("way", ["raise SystemExit", "import os; os.kill(os.getpid(), 9)", "import os; os._exit(0)"])
-def test_nothing_outlives_its_client(tmp_path: Path, way: str) -> None:
-    """Neither the server nor a running process outlives the client."""
+def test_no_process_outlives_its_client(tmp_path: Path, way: str) -> None:
+    """The server and its processes end with the client."""
     source = f"""
 import os, sys
 from pathlib import Path

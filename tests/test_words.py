@@ -91,3 +91,26 @@ def test_each_command_is_described(document: str) -> None:
     described = re.findall(r"\bmake ([a-z-]+)", (ROOT / document).read_text())
 
     assert set(commands[1].replace("\\", " ").split()) - {*described} == set()
+
+
+CONTINUES = "Also|And|As|But|By|Else|Even|However|Is|It|Its|Neither|Nor|Not|Of|Or|So|Than|That|Their|They|This|With"
+"""Words that begin the rest of another sentence, or refer to one. A docstring is read alone."""
+
+
+def list_docstrings(path: Path) -> list[str]:
+    """Return the docstrings of a file, those of attributes included, without code in backquotes."""
+    texts = re.findall(r'^ *r?"""(\S.*?)"""$', path.read_text(), re.DOTALL | re.MULTILINE)
+    return [re.sub(r"``?[^`]*``?", "`", text) for text in texts]
+
+
+def test_a_docstring_of_a_test_is_a_sentence_of_its_own() -> None:
+    """A docstring in tests begins with its subject, refers to no sentence before it, and has no word to avoid."""
+    begins = re.compile(rf"(?:{OPENERS}|{CONTINUES})\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for text in list_docstrings(path)
+        if begins.match(text) or AVOIDED.search(text)
+    ]
+
+    assert found == []

@@ -36,7 +36,7 @@ async def test_a_kill_counts_only_for_later_ends(
 
 @pytest.mark.asyncio
 async def test_a_kill_does_not_change_an_earlier_end(root: Path, backend: BatchBackend) -> None:
-    """A kill of a job that has died of its own signal leaves the reason as it is, even if nobody queried it before."""
+    """A kill of a job that has died of its own signal leaves the reason as it is, even without a status before."""
     handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
     record = get_submission(root, handle) / "copies" / "0" / "exit"
     await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)

@@ -213,8 +213,8 @@ def pretend_another_host(root: Path) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-async def test_a_find_gives_up_a_stalled_upload(root: Path) -> None:
-    """A find gives up an upload from another host that has stalled for half a minute, which then starts no job."""
+async def test_a_find_stops_a_stalled_upload(root: Path) -> None:
+    """A find stops an upload from another host that has stalled for half a minute, which then starts no job."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
         submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))

@@ -58,7 +58,7 @@ class Stumbling(DirectScheduler):
 async def test_a_failed_submit_parser_is_the_plugins_fault(
     site: Site, scheduler: type[DirectScheduler], said: list[str]
 ) -> None:
-    """A parse_submit that fails is a SchedulerError that names the plugin, and a mended plugin finds the job."""
+    """A parse_submit that fails is a SchedulerError that names the plugin, and a fixed plugin finds the job."""
     spec = SubmissionSpec(executable="true", tag="broken")
     broken = BatchBackend(Counting(), scheduler(4, 1), root=str(site.root))
     async with broken:

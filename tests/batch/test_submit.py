@@ -74,7 +74,7 @@ async def test_a_program_that_cannot_start_fails(backend: BatchBackend, tmp_path
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("text", ["#!/bin/sh\n", ""])
-async def test_a_local_executable_runs_whatever_its_mode(
+async def test_a_local_executable_runs_with_any_mode(
     site: Site, backend: BatchBackend, tmp_path: Path, text: str
 ) -> None:
     """A local program runs without its execute bit, by its shebang or by sh."""

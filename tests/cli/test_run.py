@@ -73,7 +73,7 @@ def test_arguments_are_the_commands_own(intercede: Command) -> None:
 
 
 def test_lines_of_several_copies_are_prefixed(intercede: Command) -> None:
-    """With several copies, each line begins with the copy's index, even a last line without newline."""
+    """Each line of several copies begins with the copy's index, even a last line without newline."""
     ended = intercede("run", "--copies", "3", "--", "printf", r"one\ntwo")
 
     assert ended.returncode == 0, ended
@@ -92,7 +92,7 @@ def test_the_first_failing_copy_gives_the_code(intercede: Command, tmp_path: Pat
 
 
 def test_output_is_kept(intercede: Command, tmp_path: Path) -> None:
-    """With --output, each copy gets a directory with the files that the command made; stdout names it."""
+    """Each copy gets a directory with its files below the directory of --output, and stdout names it."""
     ended = intercede("run", "--copies", "2", "--output", "kept", "--", "sh", "-c", "echo hello; echo data > made.txt")
 
     assert re.findall(r"copy (\d): DONE: ", ended.stdout) == ["0", "1"]
@@ -178,8 +178,8 @@ def wait_for_word(environment: dict[str, str], word: str) -> None:
     pytest.fail(f"no job wrote {word!r}")
 
 
-def test_a_second_interrupt_gives_up_and_names_the_jobs(start: Start, environment: dict[str, str]) -> None:
-    """A second signal gives up on stubborn jobs, and prints their tag, handles and a line that kills them."""
+def test_a_second_interrupt_stops_and_names_the_jobs(start: Start, environment: dict[str, str]) -> None:
+    """A second signal stops waiting for stubborn jobs, and prints their tag, handles and a line that kills them."""
     running = start("--", "sh", "-c", "trap '' TERM; echo so far; sleep 20; sleep 20", until="RUNNING")
     wait_for_word(environment, "so far")
 

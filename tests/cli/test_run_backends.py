@@ -241,7 +241,7 @@ class FailsOnce(Full):
 
 
 def test_an_error_names_the_jobs_that_are_left(capsys: pytest.CaptureFixture[str]) -> None:
-    """An error after submitting is raised, and the jobs that go on are named."""
+    """An error after submitting is raised, and the jobs that still run are named."""
     with pytest.raises(SchedulerError):
         run_with(FailsOnce(SchedulerError("the answer is unusable")))
     assert json.loads(capsys.readouterr().err.splitlines()[-1].partition("copy 0: ")[2])["job"] == "0"
@@ -291,7 +291,7 @@ def test_an_interrupted_submission_without_find(capsys: pytest.CaptureFixture[st
 
 
 def test_an_interrupt_without_kill(capsys: pytest.CaptureFixture[str]) -> None:
-    """If the backend cannot kill, this is reported, and the jobs that go on are named."""
+    """If the backend cannot kill, this is reported, and the jobs that still run are named."""
 
     class Interrupts(Core):
         async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

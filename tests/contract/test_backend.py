@@ -67,7 +67,7 @@ def test_no_code_of_the_object_runs() -> None:
 
 
 def test_the_capabilities_are_those_of_the_contract() -> None:
-    """There are six names, each with its protocol, in the order of reports."""
+    """The six capabilities have a name and a protocol each, in the order of reports."""
     assert list(CAPABILITIES) == ["output", "kill", "purge", "load", "find", "diagnostics"]
 
 

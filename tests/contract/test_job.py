@@ -218,7 +218,7 @@ def test_sources_with_a_scheme_are_urls(source: str | Path, *, url: bool) -> Non
 
 
 def test_secrets_are_shown_nowhere() -> None:
-    """Neither repr, str, JSON nor an error shows a secret's bytes."""
+    """The bytes of a secret are in no repr, str, JSON or error."""
     copy = CopyVars(secrets={"key": SecretBytes(b"hush")})
     with pytest.raises(ValidationError) as caught:
         CopyVars.model_validate({"secrets": {"no/slash": "hush"}})

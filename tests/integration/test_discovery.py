@@ -236,7 +236,7 @@ def test_the_working_directory_never_shadows_a_built_in(rogue: Environment, how:
 
 @pytest.mark.parametrize("flag", ["-P", "-I"])
 def test_a_safe_path_leaves_the_working_directory_out(rogue: Environment, flag: str) -> None:
-    """With -P or -I the working directory is not on the path, so its plugins are not found."""
+    """The options -P and -I take the working directory off the path, so its plugins are not found."""
     done = rogue.run(flag, "-c", RESOLVE, "transports", "rogue")
     assert json.loads(done.stdout) == "PluginNotFoundError"
 

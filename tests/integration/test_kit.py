@@ -39,7 +39,7 @@ def kit(environment: Environment, *options: str, **variables: str) -> tuple[Comp
 
 @pytest.mark.slow
 def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: Path) -> None:
-    """With one option and no files, the fake is CONFORMANT, strictly, and the report agrees."""
+    """The fake is CONFORMANT with one option and no files, and the report agrees."""
     options = ("--intercede-backend=fake", "--intercede-report=report", "-W", "error", "--strict-markers")
     done, last = kit(plain, *options)
     assert done.returncode == 0, done.stdout
@@ -52,7 +52,7 @@ def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: P
 
 @pytest.mark.slow
 def test_the_whole_suite_in_several_workers(plain: Environment) -> None:
-    """With -n 4 the verdict is the same and on the last line."""
+    """The verdict is the same with -n 4, and on the last line."""
     done, last = kit(plain, "--intercede-backend=fake", "-n", "4", "-q", "-p", "no:asyncio")
     assert done.returncode == 0, done.stdout
     assert "is CONFORMANT to contract 1.0, full: " in last
@@ -118,7 +118,7 @@ def test_a_backend_that_cannot_be_imported_gets_a_verdict(broken: Environment) -
 
 
 def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> None:
-    """With -W error a shadowing plugin is named in the header, and the check runs through it."""
+    """A shadowing plugin is named in the header with -W error, and the check runs through it."""
     subject = '{"transport": "local", "scheduler": "direct"}'
     one = ONE.replace("[fake]", "[local+direct]")
     done, last = kit(shadowed, f"--intercede-backend={subject}", "-W", "error", one)

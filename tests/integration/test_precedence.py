@@ -92,7 +92,7 @@ def test_a_wrap_counts_what_runs_through_it(shadowed: Environment, tmp_path: Pat
 
 
 def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path) -> None:
-    """With the pin that the warning shows, the built-in runs the job, and the wrapping plugin is not used."""
+    """The built-in runs the job with the pin that the warning shows, and the wrapping plugin is not used."""
     variables = {
         "INTERCEDE_SITE_LOCAL_COUNT": str(tmp_path / "count"),
         "INTERCEDE_PREFER": "transports:local=intercede",

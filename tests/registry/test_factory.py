@@ -199,7 +199,7 @@ HUSH = "Tr0ub4dor&3"
     ],
 )
 def test_no_error_shows_a_secret(config: dict[str, object], field: str, says: str) -> None:
-    """Neither the message nor an attribute shows a password, wherever it was written."""
+    """An error shows no password, neither in its message nor in an attribute."""
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "local", "scheduler": "direct", **config})
 

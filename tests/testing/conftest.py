@@ -1,4 +1,4 @@
-"""What all tests of the kit take for granted."""
+"""Fixtures of all tests of the kit."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from intercede.testing.isolation import timeouts
 
 @pytest.fixture(autouse=True)
 def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have bounds be what they say, whatever else this machine does."""
+    """Keep time limits as they are, whatever the load of the machine is."""
     monkeypatch.setattr(timeouts, "get_load_factor", lambda: 1.0)

@@ -226,7 +226,7 @@ async def test_an_early_exit_closes_the_iterator(transport: LocalTransport, wait
 
 @pytest.mark.asyncio
 async def test_a_command_that_closes_its_stdin_runs_on(transport: LocalTransport) -> None:
-    """A command that closes its stdin goes on; EPIPE only stops the writing."""
+    """A command that closes its stdin runs on; EPIPE only stops the writing."""
     source = Source(bytes(65536), 10**9)
     result = await transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source)
     assert result.stdout == b"on\n"

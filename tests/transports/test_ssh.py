@@ -147,7 +147,7 @@ async def test_an_early_exit_closes_the_iterator(transport: SshTransport, wait: 
 
 @pytest.mark.asyncio
 async def test_a_command_that_closes_its_stdin_runs_on(transport: SshTransport) -> None:
-    """A command that closes its stdin goes on."""
+    """A command that closes its stdin runs on."""
     source = Source(bytes(65536), 300)
     result = await transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source)
     assert result.stdout == b"on\n"

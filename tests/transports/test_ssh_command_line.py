@@ -105,7 +105,7 @@ def test_without_stdin_it_is_dev_null(shell: tuple[str, ...]) -> None:
 
 @every_shell
 def test_the_environment_is_unchanged(shell: tuple[str, ...]) -> None:
-    """The command sees no variable or descriptor of ours, even if the user exports our variable."""
+    """The command sees no variable or descriptor of the script, even if the user exports a variable of that name."""
     script = "env -0 | tr '\\n' ' ' | tr '\\0' '\\n' | cut -d= -f1; echo; ls /proc/$$/fd"
     done = run_line(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
     names, _, descriptors = read_result(done.stdout)[0].decode().partition("\n\n")

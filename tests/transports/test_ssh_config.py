@@ -149,10 +149,7 @@ async def test_a_proxy_command_ends_with_its_connection(
 
 @pytest.mark.asyncio
 async def test_an_ended_proxy_command_is_not_signalled(tmp_path: Path) -> None:
-    """Its pid may be reused, here by a process that it left; that process holds none of our descriptors.
-
-    A master of ``ssh`` that ControlPersist leaves behind holds stderr open for hours.
-    """
+    """The pid of an ended ProxyCommand may be reused, so it is not signalled. Here a process that it left has it."""
     open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, no paths
     proxy = await ProxyCommand.start(f"sh -c 'sleep 60 >/dev/null & echo $! >{tmp_path}/pid'")
     async with asyncio.timeout(10):

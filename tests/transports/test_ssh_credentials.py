@@ -272,7 +272,7 @@ def agent(
 @pytest.mark.needs("ssh")
 @pytest.mark.parametrize("make", [make_key, make_password, make_wrong_key, make_wrong_password])
 async def test_no_other_key_is_offered(sshd: Sshd, make: Made, agent: list[object], home: Path) -> None:
-    """With a provider, neither the agent nor the user's own keys are used, whatever the configuration says."""
+    """The agent and the user's own keys are not used with a provider, whatever the configuration says."""
     own = asyncssh.read_private_key(home / ".ssh" / "id_ed25519").get_fingerprint()
     (home / "config").write_text(f"IdentityFile {home}/.ssh/id_ed25519\nIdentityAgent {home}/agent\n")
     transport = sshd.transport(credentials=Provider(make(sshd)), ssh_config=str(home / "config"))
@@ -340,7 +340,7 @@ async def test_no_secret_is_shown(sshd: Sshd, make: Made, caplog: pytest.LogCapt
 
 
 @pytest.mark.asyncio
-async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
+async def test_the_loop_runs_while_a_key_is_decrypted(sshd: Sshd) -> None:
     """Decrypting a key is slow by design, and does not block the event loop."""
     start = time.perf_counter()
     credential = encrypt_key(sshd, rounds=SLOW)

@@ -126,7 +126,7 @@ async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -
 @pytest.mark.asyncio
 @pytest.mark.parametrize("sessions", [1, 8])
 async def test_cancelling_at_any_moment(sshd: Sshd, sessions: int) -> None:
-    """A run may be cancelled while it opens, waits or sends; it leaves no process, and other commands go on."""
+    """A run may be cancelled while it opens, waits or sends; it leaves no process, and other commands run on."""
     delays = [0.0, *(0.0002 * 1.2**step for step in range(24))]
     async with sshd.open_transport(sessions=sessions) as transport:
         await transport.run(["true"])
@@ -143,7 +143,7 @@ async def test_cancelling_at_any_moment(sshd: Sshd, sessions: int) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
 async def test_a_run_cancelled_before_it_begins(sshd: Sshd, transport: SshTransport, when: str) -> None:
-    """Its session is closed as soon as the server has opened it, and the command never runs."""
+    """The session of a run that is cancelled at once is closed when the server opens it, and no command runs."""
     arrived, release = threading.Event(), threading.Event()
 
     async def stall() -> None:

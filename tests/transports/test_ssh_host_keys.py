@@ -124,7 +124,7 @@ def test_known_types_of_keys_are_requested_first() -> None:
 
 
 def test_an_address_with_another_key() -> None:
-    """With CheckHostIP, a different key for the address is refused; loopback addresses are not checked."""
+    """A different key for the address is refused with CheckHostIP. Loopback addresses are not checked."""
     key, other = (format_key(each) for each in KEYS[:2])
     lines = list(parse_known_hosts(f"pool {key}\n192.0.2.1 {other}\n127.0.0.1 {other}".encode(), "file"))
     for address, is_checked, is_good in (

@@ -79,7 +79,7 @@ async def try_logins(sshd: Sshd, home: Path, case: str, lines: list[str]) -> tup
 @pytest.mark.needs("ssh")
 @pytest.mark.asyncio
 async def test_the_same_servers_are_trusted_as_by_ssh(sshd: Sshd, home: Path) -> None:
-    """With names, ports, patterns, hashes and markers, the transport trusts the same servers as ``ssh``."""
+    """The transport trusts the same servers as ``ssh``, with names, ports, patterns, hashes and markers."""
     found = await asyncio.gather(*(try_logins(sshd, home, case, lines) for case, (lines, _) in CASES.items()))
     assert dict(zip(CASES, found, strict=True)) == {case: (right, right) for case, (_, right) in CASES.items()}
 
@@ -251,7 +251,7 @@ async def test_a_server_that_signs_with_sha1(old_sshd: int, home: Path, line: st
 @pytest.mark.needs("ssh")
 @pytest.mark.asyncio
 async def test_the_same_files_are_read_as_by_ssh(sshd: Sshd, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``Match final``, tokens, variables and system files, the same files are read as by ``ssh``."""
+    """The transport reads the same files as ``ssh``, with ``Match final``, tokens, variables and system files."""
     monkeypatch.setenv("FILES", str(home))
     good, bad = sshd.write_known_hosts_line(), f"[127.0.0.1]:{sshd.port} {format_key(KEYS[1])}\n"
     (home / "good-pool").write_text(good)

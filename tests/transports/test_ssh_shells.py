@@ -57,7 +57,7 @@ async def check_commands(transport: SshTransport) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_every_login_shell_works(sshd: Sshd, transport: SshTransport, shell: tuple[str, ...]) -> None:
-    """With every login shell, arguments, streams and codes are exact, and a command can be ended."""
+    """Each login shell passes arguments, streams and codes exactly, and its commands can be ended."""
     sshd.shell = shell
     await check_commands(transport)
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))

@@ -68,7 +68,7 @@ async def test_a_key_that_becomes_known(sshd: Sshd, home: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], home: Path) -> None:
-    """By default the user's known_hosts files are read; without them, no host is known."""
+    """The user's known_hosts files are read by default. Without them, no host is known."""
     assert await get_server_name(SshTransport("127.0.0.1", port=hosts["last"].port)) == "last"
     (home / ".ssh" / "known_hosts").unlink()
     await get_refusal(SshTransport("127.0.0.1", port=hosts["last"].port))

@@ -61,7 +61,7 @@ exit 1
 
 @pytest.fixture
 def late_sbatch(site: Site) -> Iterator[Callable[[], str]]:
-    """Replace sbatch by one that gives up.
+    """Replace sbatch by one that fails.
 
     Return a function that lets Slurm take the job after all, and returns its id.
     """

@@ -1,4 +1,4 @@
-"""Slurm's refusals are told from failures after which jobs may be queued."""
+"""A refusal of Slurm is distinguished from a failure after which jobs may be queued."""
 
 import shlex
 from pathlib import Path

@@ -136,7 +136,7 @@ def test_a_command_that_is_given_nothing_leaves_the_defaults(frontend: Frontend)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda each: cast("Option", each).name)
-def test_an_option_says_in_sentences_what_it_does(option: Option) -> None:
+def test_the_help_of_an_option_is_sentences(option: Option) -> None:
     """Help texts begin with a capital and end with a full stop, and a value has a name."""
     assert re.fullmatch(r"[A-Z].*\.", option.help)
     assert option.value or option.kind == "flag" or option.name == "ids"

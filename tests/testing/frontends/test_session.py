@@ -61,7 +61,7 @@ def test_a_session_that_was_started_keeps_its_results() -> None:
 
 
 def test_red_stays_red() -> None:
-    """A result that was red once is not replaced by a later one, as a rerun in another process would do."""
+    """A result that was red once is not replaced by a later one, such as that of a rerun in another process."""
     session = Session(PLAN)
 
     session.add_result(SUBJECT.id, Result("IC-SHAPE-01", State.FAILED))
@@ -70,7 +70,7 @@ def test_red_stays_red() -> None:
     assert session.results[SUBJECT.id]["IC-SHAPE-01"].state is State.FAILED
 
 
-def test_what_was_to_run_and_could_not_is_lost() -> None:
+def test_a_check_that_could_not_run_is_lost() -> None:
     """A check that was to run and has no result makes the verdict INCOMPLETE, with the reason and without secrets."""
     facts = SubjectInfo(id=SUBJECT.id, config={"password": "hunter2-Sesame"}, name=SUBJECT.id)
     session = Session(Plan((SUBJECT,), (facts,), SHAPE, is_partial=True, scales={SUBJECT.id: 1.0}))

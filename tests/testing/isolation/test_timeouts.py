@@ -21,7 +21,7 @@ RELEASED = threading.Event()
 
 @pytest.fixture(autouse=True, scope="module")
 def release() -> object:
-    """End the threads that were given up."""
+    """Release the threads that were abandoned."""
     yield
     RELEASED.set()
 
@@ -55,8 +55,8 @@ async def _waits_in_a_thread() -> None:
         (_waits_in_a_thread, "did not end in"),
     ],
 )
-def test_a_function_that_does_not_end_is_given_up(function: Callable[[], Awaitable[None]], how: str) -> None:
-    """A function that does not end is given up in time, and the error names it and says how it hangs."""
+def test_a_function_that_does_not_end_times_out(function: Callable[[], Awaitable[None]], how: str) -> None:
+    """A function that does not end times out, and the error names it and says how it hangs."""
     began = time.monotonic()
 
     ending = timeouts.run_in_thread(function, 0.2, stall=0.5)
@@ -212,7 +212,7 @@ def test_the_state_of_the_process_is_restored(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_stopped_clock_stops_no_time_limit() -> None:
-    """A function that replaces time.monotonic is given up in time."""
+    """A function that replaces time.monotonic times out."""
 
     async def stops_the_clock() -> None:
         time.monotonic = lambda: 0.0

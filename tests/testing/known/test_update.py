@@ -157,7 +157,7 @@ def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
         ("expected no exception; observed raised E404aError: gw/x1", "observed raised E404aError: gw/x1"),
     ],
 )
-def test_a_symptom_is_what_another_run_will_repeat(tmp_path: Path, message: str, symptom: str) -> None:
+def test_a_symptom_is_the_repeatable_part_of_a_finding(tmp_path: Path, message: str, symptom: str) -> None:
     """A new symptom leaves out times, paths and random words, unless nothing else is left."""
     text = _updated(tmp_path / "known.toml", {"site": make_results(make_failure(message))})
 

@@ -135,7 +135,7 @@ def test_the_end_of_a_long_output_is_reported() -> None:
     assert result.message.endswith("exit code 1: the reason")
 
 
-def test_a_report_is_written_by_what_the_child_held_before_it_made_the_subject() -> None:
+def test_a_child_writes_its_report_with_its_own_functions() -> None:
     """A subject that replaces functions of the library changes no report."""
 
     async def asks(context: Context) -> None:

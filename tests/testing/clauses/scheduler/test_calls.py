@@ -64,8 +64,8 @@ def test_comments_and_similar_names_are_allowed(tmp_path: Path) -> None:
         "plainq list | tee natives",
     ],
 )
-def test_a_private_file_is_seen_where_a_script_names_a_file(tmp_path: Path, line: str) -> None:
-    """Every file that batch keeps for itself is found, however a fragment reads or writes it."""
+def test_a_private_file_in_a_script_is_found(tmp_path: Path, line: str) -> None:
+    """Each private file of batch is found in a fragment that reads or writes it in any way."""
 
     class Reads(PlainQueue):
         """Touches the file."""

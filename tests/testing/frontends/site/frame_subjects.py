@@ -59,7 +59,7 @@ class Tiny:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Leave the backend; nothing is open."""
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
         """Accept a job."""
@@ -112,7 +112,7 @@ class Chatty:
         raise ConnectionError(f"login failed with {self._password}")
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Leave the transport; nothing is open."""
 
     async def run(self, argv: object, *, stdin: object = None, stdout: object = None) -> CommandResult:
         """Raise, since no command is run."""
