@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tools import skip_what_lacks_its_tools
 
-# Machines are noisy, so no test is red for being slow. Benchmarks measure speed. `make test-slow` runs the property tests
-# as well, with --hypothesis-profile=thorough.
+# Machines are noisy, so no test is red for being slow. Benchmarks measure speed. `make test-slow` runs the property
+# tests as well, with --hypothesis-profile=thorough.
 settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile("quick")
