@@ -26,7 +26,7 @@ _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _CHUNK = 65536
 _SMALL = 4096
-"""The size in bytes below which data holds so few files that no thread is needed to unpack them."""
+"""Data of fewer bytes than this is unpacked without a thread, because it can hold only a few files."""
 _NAME_BYTES = 4096
 _NAME_DEPTH = 128
 _EXTENSION_BYTES = 2**20
@@ -50,7 +50,7 @@ _NOT_FILES = frozenset({tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfi
 _NAME_ERRORS = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 )
-"""The errors of opening a file that the name of the member causes. Any other error is a failure of the local disk."""
+"""The errors of opening a file that are due to the member's name. Any other error is a failure of the local disk."""
 
 
 class ArchiveError(TransportError):
@@ -62,7 +62,7 @@ class Member:
     """A regular file to send. Unpacking creates the directories above it."""
 
     name: str
-    """A relative path with slashes that leads to no directory outside."""
+    """A relative path with slashes. It stays inside the directory in which the archive is unpacked."""
     content: bytes | Path = field(repr=False)
     """The bytes of the file, or the path of the local file that holds them."""
     mode: int = 0o600
@@ -70,7 +70,7 @@ class Member:
 
 
 async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
-    """Make a tar stream of files, in their order. Each file is read only when it is needed.
+    """Make a tar stream of files, in the given order. Each file is read only when it is needed.
 
     Args:
         members: The files. The iterator is advanced while the stream is made.
@@ -79,7 +79,7 @@ async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
         The bytes of the stream, about 64 KiB at a time.
 
     Raises:
-        InvalidSpecError: A name is invalid, absolute, or leads outside; or a local file is missing, not regular, not
+        InvalidSpecError: A name is invalid, absolute, or leads upwards; or a local file is missing, not regular, not
             readable, or changed its size while it was read. The stream then has no end mark, so no program takes it
             for a complete one.
     """
@@ -183,10 +183,11 @@ class _Usage:
 
 
 class Unpacker:
-    """A ByteSink that unpacks a tar stream while it arrives. It needs little memory, and writes only where it may.
+    """A ByteSink that unpacks a tar stream while it arrives. It writes only below the destinations.
 
-    For every member that is not a directory, ``route`` returns the directory and the name below it. So one stream can
-    hold the files of many jobs, and each job can have a directory of its own::
+    It needs little memory. For every member that is not a directory, ``route`` returns the destination, which is a
+    local directory, and the path of the file relative to the destination. So one stream can hold the files of many
+    jobs, and each job can have a directory of its own::
 
         def route(member: str) -> tuple[Path, str] | None:
             job, _, name = member.partition("/")
@@ -203,8 +204,9 @@ class Unpacker:
     members over a limit. No link is ever created or followed below a destination, even one that was there before.
 
     Args:
-        route: Returns the destination of a member, which is an existing directory, and the name below it, from the
-            member's name; or None to skip the member. It is called once per member. ``write`` raises its exceptions.
+        route: A function that gets the name of a member. It returns the destination, which is an existing directory,
+            and the path of the file relative to the destination, or None to skip the member. It is called at most once
+            per member. ``write`` raises its exceptions.
         max_bytes: The maximum number of bytes for one destination.
         max_files: The maximum number of members for one destination, refused ones included; also of members with an
             invalid name.
@@ -214,11 +216,11 @@ class Unpacker:
         self, route: Callable[[str], tuple[Path, str] | None], *, max_bytes: int = 2**40, max_files: int = 10**6
     ) -> None:
         self.files: dict[str, tuple[Path, str]] = {}
-        """Name in the archive -> the destination and the name below it, for each member that arrived complete."""
+        """Name in the archive -> (destination, path relative to it), for each member that arrived complete."""
         self.refused: dict[str, str] = {}
-        """Name in the archive -> the reason why it was left out; of the members over max_files only the first."""
+        """Name in the archive -> the reason why it was left out. Over max_files, only the first member is listed."""
         self.not_files: set[str] = set()
-        """The names in ``refused`` of links, devices and fifos, which have no content."""
+        """Those names in ``refused`` that belong to symbolic links, devices and fifos, which have no content."""
         self._route = route
         self._max_bytes, self._max_files = max_bytes, max_files
         self._usage: dict[Path | None, _Usage] = {}
@@ -248,7 +250,7 @@ class Unpacker:
         self._pending = memoryview(data)
         if len(data) < _SMALL:
             next(self._parser, None)
-        else:  # creating many files takes time
+        else:  # a thread, because creating many files takes time
             await run_in_thread(next, self._parser, None)
 
     def finish(self) -> None:
@@ -271,7 +273,7 @@ class Unpacker:
         self._ended = True
 
     def _read_header(self) -> Generator[None, None, _Header | None]:
-        """Return the header of the next member, with the values of extension headers; None at the archive's end."""
+        """Return the next member's header, completed from its extension headers, or None at the archive's end."""
         name, records = "", dict(self._globals)
         while (block := (yield from self._take(_BLOCK))) != _ZEROS:
             info = _parse_header(block)
@@ -323,7 +325,7 @@ class Unpacker:
         return data
 
     def _open_file(self, info: _Header) -> tuple[Path, str] | None:
-        """Create the local file of a member, and return its destination and name; None if the member is skipped."""
+        """Create the local file of a member, and return its destination and name, or None if the member is skipped."""
         place = self._admit(info)
         if place is None:
             return None
@@ -379,7 +381,7 @@ def _parse_header(block: bytes) -> _Header:
 
 
 def _parse_number(field: bytes) -> int:
-    """Return a number in a header: octal digits, or in the GNU form a byte 0x80 and the number in binary."""
+    """Parse a number in a header: octal digits, or in GNU's form the byte 0x80 and the number in binary."""
     if field[0] == 0x80:  # noqa: PLR2004 -- the docstring explains it
         return int.from_bytes(field[1:], "big")
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
@@ -390,7 +392,7 @@ def _decode_field(field: bytes) -> str:
 
 
 def _decode_name(name: bytes) -> str:
-    """Decode a name as UTF-8, in any locale of this process. Other bytes become lone surrogates."""
+    """Decode a name as UTF-8, whatever the locale of this process is. Invalid bytes become lone surrogates."""
     return name.decode("utf-8", "surrogateescape")
 
 
@@ -399,7 +401,7 @@ def _encode_name(name: str) -> bytes:
 
 
 def make_local_name(name: str) -> str:
-    """Return a name in the form in which this process opens the file, which depends on its locale."""
+    """Return the name with which this process can open the file. The name depends on the locale of the process."""
     return os.fsdecode(_encode_name(name))
 
 
@@ -448,11 +450,11 @@ def _find_type_fault(info: _Header) -> str | None:
 
 
 class _NameTakenError(Exception):
-    """The local directory cannot have a file of that name. It is recorded, and never raised to callers."""
+    """A file of this name cannot be created. ``Unpacker`` records the error, and never raises it to its callers."""
 
 
 class _FileWriter:
-    """Writes one file at a time. Its directory stays open, because the next file is mostly in the same one."""
+    """Writes one file at a time. Its directory stays open, because the next file is usually in it as well."""
 
     def __init__(self) -> None:
         self._at: tuple[Path, list[str]] | None = None
@@ -465,11 +467,11 @@ class _FileWriter:
 
         Args:
             destination: An existing directory.
-            parts: The components of the name below it.
+            parts: The components of the path of the file, relative to the destination.
             mode: The permissions of the file.
 
         Raises:
-            _NameTakenError: There can be no file of that name.
+            _NameTakenError: A file of this name cannot be created.
             OSError: The local disk failed, or the destination does not exist.
         """
         *above, last = parts
@@ -495,7 +497,7 @@ class _FileWriter:
             data = data[os.write(self._file, data) :]
 
     def finish(self) -> None:
-        """Close the file, which is complete."""
+        """Close the file and keep it: all of its data was written."""
         file, self._file = self._file, -1
         os.close(file)
 

@@ -206,7 +206,10 @@ class BatchBackend:
     async def fetch_output(
         self, handles: Collection[JobHandle], dest: str | os.PathLike[str]
     ) -> Mapping[JobHandle, JobOutput]:
-        """Fetch the output of finished jobs. This costs one command if each has its final record, else two."""
+        """Fetch the output of finished jobs.
+
+        This costs one command if the exit code or the final status of every job is recorded, else two.
+        """
         fetch = partial(fetch_jobs, self._get_remote(), dest=Path(dest), limits=self._limits)
         return await self._answer_each(handles, fetch, JobOutput(ok=False, reason="foreign"))
 
@@ -218,7 +221,10 @@ class BatchBackend:
         return await self._answer_each(handles, partial(kill_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Remove all files of finished jobs. This costs one command if each has its final record, else two."""
+        """Remove all files of finished jobs.
+
+        This costs one command if the exit code or the final status of every job is recorded, else two.
+        """
         return await self._answer_each(handles, partial(purge_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def counts(self) -> JobCounts:
@@ -226,7 +232,10 @@ class BatchBackend:
         return await count_jobs(self._get_remote())
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Compare the tags of all submissions. This costs one command, and more if an answer to a submit was lost."""
+        """Find the jobs of every submission in the root that has this tag.
+
+        This costs one command, and more if the scheduler's answer to a submission was lost.
+        """
         return [self._make_handle(job) for job in await find_jobs(self._get_remote(), tag)]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:

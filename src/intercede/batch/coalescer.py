@@ -44,9 +44,9 @@ class StatusCoalescer:
         self._tasks: set[asyncio.Task[Mapping[Job, JobStatus]]] = set()
 
     async def status(self, jobs: Collection[Job]) -> Mapping[Job, JobStatus]:
-        """Wait for a command that begins after this call, and return its statuses of these jobs.
+        """Wait for a command that begins after this call, and return the statuses that it reads of these jobs.
 
-        If the caller is cancelled, the command ends too, unless another caller waits for it.
+        If the caller is cancelled, the command is cancelled too, unless another caller waits for it.
 
         Raises:
             NotOpenError: The backend was left before the command ended.
@@ -98,7 +98,7 @@ class StatusCoalescer:
                 self._next = None  # callers that ask from now on wait for the next command
             answer, listed = await self._ask(round_.jobs)
             if not listed:
-                self._last_start = before  # only requests to the scheduler need the interval
+                self._last_start = before  # only commands that ask the scheduler must keep the interval
             return answer
 
     async def _cancel_round(self, round_: _Round, task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
@@ -116,4 +116,5 @@ def _is_cancelled() -> bool:
 
 def _retrieve_exception(task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
     if not task.cancelled():
-        task.exception()  # callers that waited have raised it; without a caller, asyncio must not warn about it
+        # Callers that waited have raised the exception. If there were none, asyncio must not warn about it.
+        task.exception()

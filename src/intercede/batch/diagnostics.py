@@ -1,4 +1,4 @@
-"""Show the output of jobs so far."""
+"""Show the output that jobs have written so far."""
 
 from collections.abc import Collection
 

@@ -29,11 +29,11 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Download", "Limits", "fetch_jobs"]
 
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
-"""The message of GNU tar about a file that a process wrote while tar read it. Such a file may end in zeros."""
+"""The message of GNU tar if a process wrote to a file while tar read it. The fetched file may end in zeros."""
 _MEMBER = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/(.*)", re.DOTALL)
 _TIMED_OUT = frozenset({124, 143})
 _NAME_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
-"""The errors of renaming a directory if another file, or a directory that is not empty, has the new name."""
+"""The errors of renaming a directory to a name that a file, or a directory that is not empty, already has."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Share:
-    """The numbers of files of one job, as the remote side announces them before it sends the archive."""
+    """How many files of one job will be sent, and how many not. The remote side announces it before the archive."""
 
     files: int
     """The number of files that will be sent."""
@@ -77,7 +77,10 @@ class _Text:
 
 
 async def fetch_jobs(remote: RemoteJobs, jobs: Collection[Job], dest: Path, limits: Limits) -> dict[Job, JobOutput]:
-    """Fetch the output of finished jobs. This costs one command if each has its final record, else two."""
+    """Fetch the output of finished jobs.
+
+    This costs one command if the exit code or the final status of every job is recorded, else two.
+    """
     with Download(jobs, dest, limits) as download:
         answer = await remote.ask(jobs, remote.status_part, download.script_part, streams=download.streams)
         snapshot = await remote.read_snapshot(answer)
@@ -156,7 +159,7 @@ class Download:
 
         Args:
             jobs: The finished jobs.
-            answer: The answer of the script with ``script_part``.
+            answer: The answer to the script that contains ``script_part``.
 
         Raises:
             TransportError: The archive is incomplete, although no limit was reached.
@@ -238,7 +241,8 @@ class Download:
     def _make_output(self, job: Job, names: Collection[str], *, late: bool) -> JobOutput:
         reason = self._explain_shortfall(job, late=late)
         if reason is not None and not names:
-            return JobOutput(ok=False, reason=reason)  # an earlier fetch is kept rather than replaced by nothing
+            # Keep the directory of an earlier fetch, rather than replace it by an empty one.
+            return JobOutput(ok=False, reason=reason)
         place = self._move_into_place(job)
         plan, files = self._plans[job.submission_id], [name for name in names if name.startswith("files/")]
         captured = {"stdout": plan.stdout, "stderr": plan.stderr}
@@ -254,7 +258,7 @@ class Download:
         )
 
     def _find_missing(self, job: Job, names: Collection[str]) -> tuple[str, ...]:
-        """Return the patterns that match none of these names, and the matched links, which are not fetched."""
+        """Return the patterns that match no fetched file, and the links, devices and fifos that a pattern matches."""
         plan = self._plans[job.submission_id]
         links = sorted(name for name in self._not_files.get(job, ()) if plan.is_matched(name))
         return tuple(dict.fromkeys([*plan.find_unmatched(names), *links]))
@@ -293,7 +297,7 @@ class Download:
 
     @cached_property
     def _not_files(self) -> Mapping[Job, Sequence[str]]:
-        """Job -> the links, devices and fifos in its working directory."""
+        """Job -> the symbolic links, devices and fifos in its working directory."""
         found: dict[Job, list[str]] = {}
         for name in (name for unpacker in self._unpackers.values() for name in unpacker.not_files):
             if match := _MEMBER.fullmatch(name):
@@ -307,9 +311,9 @@ class Download:
 
     @cached_property
     def _shares(self) -> dict[Job, _Share]:
-        """Job -> its share, as the report announces it.
+        """Job -> the numbers of its files that will and will not be sent, as the remote side announces them.
 
-        A line of the report is ``SUBMISSION_ID INDEX FILES LEFT_OUT UNFIT``. If find(1) failed for a job, a line
+        A line of the announcement is ``SUBMISSION_ID INDEX FILES LEFT_OUT UNFIT``. If find(1) failed for a job, a line
         ``SUBMISSION_ID INDEX failed CODE`` follows.
         """
         shares: dict[Job, _Share] = {}

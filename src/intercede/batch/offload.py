@@ -27,9 +27,9 @@ async def offload_if_large(count: int, function: Callable[P, T], *args: P.args, 
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in a thread. If the caller is cancelled, this waits for the end of the function.
+    """Call a function in a thread. A cancellation of the caller is raised only after the function has ended.
 
-    Otherwise the caller might close files that the function still uses.
+    If it were raised earlier, the caller might close files that the function still uses.
     """
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:

@@ -21,9 +21,9 @@ def get_option(  # noqa: PLR0917 -- the number's bounds belong to it
     """Return the value of an option: the caller's, or else the plugin's, or else the default.
 
     Args:
-        plugin: The plugin. If it has a method with the name of the option, this returns the plugin's value.
+        plugin: The plugin. If it has a method with the name of the option, the method returns the value.
         name: The name of the option.
-        given: The caller's value; None if there is none.
+        given: The caller's value, or None if the caller gave none.
         default: The value if neither the caller nor the plugin supplies one.
         least: The lower bound.
         most: The upper bound.

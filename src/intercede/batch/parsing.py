@@ -1,4 +1,7 @@
-"""Check the parsers of a scheduler. If one fails, the error says that the plugin is at fault, and that jobs may run."""
+"""Check the results of a scheduler's parsers.
+
+If a parser fails, the error names the plugin as the cause, and warns that jobs may be running.
+"""
 
 import re
 from collections.abc import Generator, Iterable
@@ -19,15 +22,15 @@ _MAX_SHOWN = 500
 def convert_parser_errors(
     scheduler: Scheduler, method: str, answer: CommandResult, submission_id: str = ""
 ) -> Generator[None]:
-    """Turn any unexpected exception of a parser into a SchedulerError that names the plugin.
+    """A context manager that turns unexpected exceptions of a parser into SchedulerErrors that name the plugin.
 
     The parser is called inside the ``with`` block.
 
     Args:
         scheduler: The scheduler that has the parser.
         method: The name of the parser.
-        answer: The text that it parses, for the error.
-        submission_id: The submission whose jobs may run; empty if there are none.
+        answer: The answer that the parser gets. The error quotes it.
+        submission_id: The submission whose jobs may be running. It is empty if there are none.
 
     Raises:
         IntercedeError: The parser raised it on purpose; it is passed on.
@@ -51,7 +54,7 @@ def check_queued(batch: Batch, queued: Queued) -> Queued:
     """Return a scheduler's answer to a submission if it has exactly one entry for each copy, and valid native ids.
 
     Raises:
-        SchedulerError: The answer lacks copies, has others, or has an invalid id.
+        SchedulerError: The answer lacks copies, has copies that were not submitted, or has an invalid id.
     """
     answered = sorted([*queued.ids, *queued.refused])
     if answered != list(range(batch.copies)):

@@ -15,7 +15,10 @@ _MAX_SHOWN = 500
 
 
 async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """Remove all files of jobs that have ended. This costs one command if each has its final record, else two."""
+    """Remove all files of jobs that have ended.
+
+    This costs one command if the exit code or the final status of every job is recorded, else two.
+    """
     answer = await remote.ask(jobs, remote.status_part, load_script("purge"), "force=", _PURGE)
     snapshot, purged = await remote.read_snapshot(answer), _read_purged(answer)
     if snapshot.unnamed_submissions:

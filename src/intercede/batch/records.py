@@ -37,15 +37,18 @@ class Exit(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The facts about one copy in the files of its submission. Each is a line in the answer of records.sh."""
+    """The facts about one copy that the files of its submission hold. records.sh prints a line for each copy."""
 
     job: Job
     killed_by_us: bool = False
-    """True if a kill was requested before the payload ended."""
+    """True if a kill was requested before the recorded end of the payload."""
     kill_requested: bool = False
-    """True if a kill was requested at any time. The scheduler may have queued the job again after the signal."""
+    """True if a kill was requested at any time, even after the recorded end of the payload.
+
+    The scheduler may have queued the job again after that end, so the kill may concern a later attempt.
+    """
     native: str | None = None
-    """The native id; None if it is not known yet."""
+    """The native id, or None if it is not known yet."""
     gone: bool = False
     """True if the copy's directory does not exist."""
     final: JobStatus | None = None
@@ -120,7 +123,7 @@ _READERS: dict[str, Callable[[Record, str], Record]] = {
 
 
 class Listed(Enum):
-    """The state of a copy in the queue's listing, as far as its status depends on it."""
+    """The kinds of answers that the queue's listing gives about a copy. The copy's status depends on the kind."""
 
     LIVE = "queued, held or running"
     CAUSE = "ended by a time limit, out of memory, a preemption or a node failure"
@@ -131,7 +134,7 @@ class Listed(Enum):
 
     @classmethod
     def classify(cls, reported: JobStatus | None) -> "Listed":
-        """Return the class of a scheduler's status; None means that the copy is not listed."""
+        """Return the kind of a scheduler's status. The status is None if the queue does not list the copy."""
         if reported is None:
             return cls.ABSENT
         if reported.state in LIVE:
@@ -148,7 +151,7 @@ def decide_status(record: Record, reported: JobStatus | None) -> JobStatus:
 
     Args:
         record: The record of the copy.
-        reported: The scheduler's status of the copy; None if the queue does not list it.
+        reported: The scheduler's status of the copy, or None if the queue does not list the copy.
     """
     if record.gone:
         return _PURGED
@@ -164,12 +167,12 @@ class _Case(NamedTuple):
     killed_by_us: bool
     kill_requested: bool
     reported: JobStatus | None
-    """The scheduler's status; None if the queue does not list the copy."""
+    """The scheduler's status, or None if the queue does not list the copy."""
 
 
 @lru_cache(maxsize=4096)
 def _apply_table(case: _Case) -> JobStatus:
-    """Apply the first row of the table that fits. The result is cached, because most of many jobs are alike."""
+    """Apply the first row of the table that fits the case. Results are cached, because many cases are equal."""
     kind, listed = case.exit and case.exit.kind, Listed.classify(case.reported)
     for on_exit, on_listed, on_killed, rule in _TABLE:
         if kind in on_exit and listed in on_listed and case.killed_by_us in on_killed:
@@ -186,10 +189,10 @@ def _decide_by_code(case: _Case) -> JobStatus:
 
 
 def _decide_by_both(case: _Case) -> JobStatus:
-    """Decide the status of a job that caught a signal and, as the scheduler says, ended on its own.
+    """Decide the status of a job that caught a signal and exited, from the record and the scheduler's status.
 
-    It is DONE only if the record and the scheduler agree. If the scheduler reports another failure than the record,
-    the record is of an earlier attempt.
+    The scheduler reports that the job ended, and was not cancelled. The job is DONE only if the record and the
+    scheduler agree. If the scheduler reports a different failure, the record is of an earlier attempt.
     """
     reported, code = case.reported, _get_number(case)
     assert reported is not None  # noqa: S101 -- this row of the table requires it
@@ -290,7 +293,8 @@ _TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
     # The first row that fits decides. Columns: the recorded end, the listing, whether a kill was requested, the rule.
     # The payload exited and caught no signal: its exit code decides, DONE or FAILED(exit_code).
     (_CODE, _ANY, _EITHER, _decide_by_code),
-    # The payload ended after a signal, and the queue still has the job: the listing decides, as an attempt may run.
+    # The payload ended after a signal, and the queue still lists the job: the listing decides, because another attempt
+    # may run.
     (_AFTER, frozenset({Listed.LIVE, Listed.UNSURE}), _EITHER, _follow_listing_after_signal),
     # The scheduler ended the job: FAILED with the scheduler's reason.
     (_AFTER, frozenset({Listed.CAUSE}), _EITHER, _decide_by_cause),
@@ -300,9 +304,11 @@ _TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
     (_AFTER, frozenset({Listed.CANCELLED}), _NO, _decide_cancelled),
     # The payload died of a signal that no kill sent: FAILED(signal).
     (_SIGNAL, _ANY, _NO, _decide_by_signal),
-    # The payload caught a signal and exited: DONE or FAILED(exit_code) if the scheduler agrees with the record.
+    # The payload caught a signal and exited, and the scheduler lists its end: DONE or FAILED(exit_code) if the
+    # scheduler agrees with the record, else the scheduler's status.
     (_CAUGHT, frozenset({Listed.ENDED}), _NO, _decide_by_both),
-    # The payload caught a signal and exited, and the queue has no such job: FAILED(exit_code), or UNKNOWN(lost) for 0.
+    # The payload caught a signal and exited, and the queue does not list the job: FAILED(exit_code), or UNKNOWN(lost)
+    # if the exit code is 0.
     (_CAUGHT, frozenset({Listed.ABSENT}), _NO, _decide_unlisted_signal),
     # No end is recorded, and the queue lists the job: the listing decides.
     (_NONE, _LISTED, _EITHER, _follow_listing),

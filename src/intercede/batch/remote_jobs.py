@@ -36,9 +36,9 @@ def _write_each_function(jobs: Iterable[Job]) -> str:
 class RemoteJobs:
     """Asks the remote side about jobs, and keeps their native ids.
 
-    Native ids that a client learns are not recorded at once, because that would cost another command. They are pending
-    until any verb sends the next script about their submission. Another client, or this one after a restart, learns
-    them from the scheduler's recorded answer (``learn_ids``).
+    Native ids that a client learns are not recorded at once, because that would cost another command. They are kept in
+    memory until any verb sends the next script about their submission, which records them. Another client, or this
+    client after a restart, learns them from the scheduler's recorded answer (``learn_ids``).
     """
 
     def __init__(self, shell: Shell, scheduler: Scheduler) -> None:
@@ -51,7 +51,7 @@ class RemoteJobs:
         """The shell command that reads the records and the queue's listing."""
 
     def remember_ids(self, submission_id: str, queued: Queued) -> None:
-        """Keep native ids pending: the next script about the submission records them."""
+        """Keep native ids in memory until the next script about the submission records them."""
         self._pending_ids[submission_id] = _collect_ids(queued)
 
     async def ask(
@@ -67,7 +67,7 @@ class RemoteJobs:
             jobs: The jobs that the shell function ``_ic_each`` iterates over.
             parts: The parts of the script that follow records.sh.
             streams: Sinks that receive some frames while they arrive.
-            calls: The text that defines ``_ic_each`` instead, if ``jobs`` does not decide it.
+            calls: A text that replaces the definition of ``_ic_each``. None keeps the definition.
         """
         submission_ids = {job.submission_id for job in jobs} & self._pending_ids.keys()
         ids = {submission_id: self._pending_ids[submission_id] for submission_id in submission_ids}
@@ -148,7 +148,8 @@ class RemoteJobs:
             with convert_parser_errors(self.scheduler, "parse_submit", result, submission_id):
                 return _collect_ids(check_queued(batch, self.scheduler.parse_submit(batch, result)))
         except ResourceError:
-            return None  # a refusal, or an answer that cannot be parsed: the queue decides
+            # The scheduler refused, or its answer cannot be parsed: ask the queue for the jobs instead.
+            return None
 
     async def _list_submissions(
         self, submission_ids: Collection[str], fence: str

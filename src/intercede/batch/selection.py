@@ -16,7 +16,7 @@ __all__ = ["Plan", "matches"]
 
 
 class Plan(_Data):
-    """The files of each copy that ``fetch_output`` returns. It is stored remotely, so that any process can fetch."""
+    """The rules that select files for ``fetch_output``. A plan is stored remotely, so that any process can fetch."""
 
     patterns: tuple[str, ...] = ()
     include_unlisted: bool = False
@@ -78,7 +78,7 @@ class Plan(_Data):
     def list_unsent_inputs(self, submission_id: str) -> str:
         """Return the inputs that no copy sends back, in the form in which fetch.sh lists files.
 
-        There may be too many of them for an expression.
+        There may be too many inputs for an expression of find(1).
         """
         names = [name for name in self.inputs if self.include_unlisted and not self.is_matched(name)]
         return "".join(f"0 .//{submission_id}/inputs/{name}\n" for name in names)
@@ -118,7 +118,7 @@ def _loosen(pattern: str) -> str:
     In find(1) a ``*`` matches slashes as well.
     """
     parts = [re.sub(r"\[.*|[*?\\]+", "*", part, flags=re.DOTALL) for part in _split_pattern(pattern)]
-    return "/".join(parts).replace("*/", "*")  # **/ also matches no directory
+    return "/".join(parts).replace("*/", "*")  # **/ also matches zero directories
 
 
 def _split_pattern(pattern: str) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ def _translate_wildcards(part: str) -> str:
             pieces.append("")
         else:
             pieces[-1] += _translate_token(match)
-    if "**" in part:  # it matches slashes, so the first match need not be the right one, and backtracking is needed
+    if "**" in part:  # ** matches slashes, so the first match may be the wrong one, and backtracking is needed
         return "[^/]*".join(pieces)
     first, *others = pieces
     if not others:

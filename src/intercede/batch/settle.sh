@@ -1,7 +1,7 @@
-# _ic_settle SUBMISSION_ID INDEX STATUS INDEX STATUS...: record final statuses, and print the records that count. Each
-# is written to a temporary file and linked to its name, all with one process. A link is made only if the name is free,
-# so the first client wins, and a record is always complete. Some file systems (BeeGFS, AFS) have no links between
-# directories: then each file is linked within its directory, with a process for each.
+# _ic_settle SUBMISSION_ID INDEX STATUS INDEX STATUS...: record final statuses, and print the records that then exist.
+# Each status is written to a temporary file and linked to its name, all with one process. A link is made only if the
+# name is free, so the first client wins, and a record is always complete. Some file systems (BeeGFS, AFS) have no links
+# between directories: then each file is linked within its directory, with a process for each.
 # shellcheck shell=sh
 _ic_settle() {
     submission_id=$1 temporary=./$1/finals.$mark indices=

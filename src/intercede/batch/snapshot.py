@@ -19,7 +19,7 @@ class Snapshot:
     listing: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])
     """Native id -> the scheduler's status. An id that the queue does not list is absent."""
     is_listed: bool = False
-    """True if the scheduler was asked."""
+    """True if the scheduler was asked for its listing of the jobs."""
 
     def get_status(self, job: Job) -> JobStatus:
         """Return the status of a job."""

@@ -25,7 +25,7 @@ async def get_statuses(remote: RemoteJobs, jobs: Collection[Job]) -> tuple[Mappi
 async def _settle(remote: RemoteJobs, snapshot: Snapshot) -> Mapping[Job, JobStatus]:
     """Record the final statuses that have no exit code, and return the status of every job.
 
-    If another client recorded a status first, that one counts, so that all clients always get the same status.
+    If another client recorded a status first, that status is returned, so that all clients always get the same one.
     """
     finals = await offload_if_large(len(snapshot.records), lambda: snapshot.unwritten_finals)
     if not finals:
@@ -37,7 +37,10 @@ async def _settle(remote: RemoteJobs, snapshot: Snapshot) -> Mapping[Job, JobSta
 
 
 def write_settle_part(finals: Mapping[Job, JobStatus]) -> str:
-    """Write the part of a script that records final statuses, and reports the ones that count."""
+    """Write the part of a script that records final statuses, and then prints the recorded status of each job.
+
+    A status that another client recorded first is not replaced.
+    """
     calls = [
         write_call(
             "_ic_settle",
@@ -55,7 +58,7 @@ def _read_settled(answer: Answer) -> Snapshot:
 
 
 def _mark_unwritten(status: JobStatus) -> JobStatus:
-    """Return a status whose evidence warns that it was not recorded, so that a later status may differ."""
+    """Return the status with a note in its evidence that it was not recorded, so that a later status may differ."""
     return status.model_copy(
         update={"evidence": f"{status.evidence}; this status could not be recorded, so it may change"}
     )

@@ -63,11 +63,11 @@ _SHELLS_OWN = frozenset(
         "UID",
     ]
 )
-"""Variables that some shells set themselves: a job would get another value, or none."""
+"""Variables that some shells set themselves, so that a job would get another value than the user's, or none."""
 
 
 def quote_tag(tag: str) -> str:
-    """Return a tag as one line of safe characters. Tags are only compared, so this is never decoded."""
+    """Return a tag as one line of safe characters. Tags are only compared, so the result is never decoded."""
     return quote(tag, safe="", errors="surrogatepass")
 
 
@@ -111,7 +111,7 @@ async def submit_copies(
     if not queued.ids:
         await discard_submission(remote, batch.submission_id, batch.copies)
         raise _make_refusal(batch, queued)
-    if "noted" not in answer:  # the fragment has not reported its ids itself
+    if "noted" not in answer:  # the fragment has not reported the native ids
         remote.remember_ids(batch.submission_id, queued)
     return batch, queued
 
@@ -152,7 +152,7 @@ class _LocalFile:
     """The facts about a local file that are needed before it is sent."""
 
     mode: int
-    """The permissions of the remote copy of the file."""
+    """The permissions that the file gets on the remote machine."""
     is_program: bool
     """True if the kernel can execute the file; otherwise sh runs it."""
 
@@ -184,7 +184,7 @@ class SubmissionArchive:
             api: The shell functions that the fragment may call.
         """
         if self.spec.tag is not None:
-            yield Member("tag", _encode_line(quote_tag(self.spec.tag)))  # find.sh expects it before the wrapper
+            yield Member("tag", _encode_line(quote_tag(self.spec.tag)))  # find.sh expects the tag before the wrapper
         yield Member("wrapper", load_script("wrapper").encode(), 0o700)
         yield Member("payload", _encode(self._payload))
         yield Member("batch", _encode_line(write_batch(self.batch)))

@@ -33,11 +33,11 @@ class FramePart:
     """The name of the frame."""
     data: bytes
     code: int | None = None
-    """The exit code of the frame's command, if these are the last bytes; otherwise None."""
+    """The exit code of the frame's command if this part ends the frame, otherwise None."""
 
 
 class FrameReader:
-    """Extracts the frames from a stream while it arrives. It buffers only as many bytes as an incomplete mark has."""
+    """Extracts the frames from a stream as it arrives. It holds back only bytes that may be part of a mark."""
 
     def __init__(self, mark: str) -> None:
         self._begin = re.compile(rb"\n%b begin ([a-z0-9.]+)\n" % mark.encode())
@@ -71,8 +71,8 @@ class Answer:
 
     Args:
         mark: The mark of the script.
-        streams: The first word of a frame's name, up to a dot -> a function that returns the sink for such a frame.
-            Frames with another first word are kept.
+        streams: The part of a frame's name before the first dot -> a function that gets the name and returns the sink
+            for such a frame. Frames of other names are kept.
     """
 
     def __init__(self, mark: str, streams: Streams = NO_STREAMS) -> None:
@@ -105,7 +105,7 @@ class Answer:
         return name in self._codes
 
     def list_names(self, word: str) -> list[str]:
-        """Return the names of the complete frames that have this word before the first dot."""
+        """Return the names of the complete frames whose part before the first dot is ``word``."""
         return [name for name in self._codes if name.partition(".")[0] == word]
 
     def get_frame(self, name: str) -> CommandResult:

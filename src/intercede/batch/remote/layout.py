@@ -57,7 +57,10 @@ PRIVATE_FILES = (
     "submitted",
     "submitting",
 )
-"""Files of a submission that no scheduler may touch, without those whose name is a command's, such as ``find``."""
+"""The names of a submission's private files, which no scheduler may touch.
+
+A private file whose name is also the name of a command, such as ``find``, is not listed: a fragment may run it.
+"""
 
 
 class Job(NamedTuple):
@@ -98,7 +101,7 @@ def parse_handle(resource: str, handle: JobHandle) -> Job | None:
 
 
 def group_by_submission(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
-    """Return submission id -> the indices of its copies, sorted and each once."""
+    """Return submission id -> the indices of its copies, sorted and without duplicates."""
     grouped: dict[str, set[int]] = {}
     for job in jobs:
         grouped.setdefault(job.submission_id, set()).add(job.copy)

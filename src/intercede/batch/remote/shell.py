@@ -13,7 +13,10 @@ from intercede.contract.transport import Transport
 __all__ = ["Shell", "make_no_space_error"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
-"""The command that runs a script from stdin. With ``sh -s`` a child that reads stdin would read part of the script."""
+"""The command that reads a whole script from stdin, and then runs it.
+
+With ``sh -s``, a child process that reads stdin would swallow the rest of the script.
+"""
 _CHUNK = 65536
 _MAX_SHOWN = 500
 
