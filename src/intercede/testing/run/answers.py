@@ -12,14 +12,13 @@ from intercede.testing.model.calls import get_class_name
 from intercede.testing.run.context import CheckFailed, collect, format_value
 
 __all__ = [
+    "Answers",
     "describe_status",
-    "expect_answers",
     "expect_handles",
     "expect_no_error",
     "expect_result",
     "expect_submission",
     "expect_type",
-    "list_keys",
 ]
 
 _FIELDS = ("returncode", "stdout", "stderr")
@@ -45,35 +44,50 @@ def expect_type(kind: type[_T], value: object, what: str) -> _T:
     return value
 
 
-def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
-    """Return a verb's answer for each of these handles, in their order. The mapping may hold other handles, too.
+class Answers:
+    """The answer of a verb about jobs: a mapping from handles, as the subject returned it.
+
+    Args:
+        verb: The verb, for messages.
+        answer: What the verb returned.
 
     Raises:
-        CheckFailed: The answer is no mapping, a handle is missing in it, or the answer for it is of another type.
+        CheckFailed: The answer is no mapping.
     """
-    mapping = _expect_mapping(answer, verb)
-    for handle in handles:
-        if handle not in mapping:
-            raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {format_value(answer)}")
-    try:
-        found = [mapping[handle] for handle in handles]
-    except KeyError as error:
-        raise CheckFailed(
-            f"every key of the answer of {verb} to have a value", f"KeyError for {format_value(error)}"
-        ) from error
-    return [
-        expect_type(kind, value, f"the answer of {verb} for job {handle.job}")
-        for handle, value in zip(handles, found, strict=True)
-    ]
 
+    def __init__(self, verb: str, answer: object) -> None:
+        self._verb, self._mapping = verb, _expect_mapping(answer, verb)
 
-def list_keys(answer: object, verb: str) -> list[object]:
-    """Return the keys of a verb's answer, including repeated ones.
+    @property
+    def keys(self) -> list[object]:
+        """The keys, including repeated ones.
 
-    Raises:
-        CheckFailed: The answer is no mapping, or has no end.
-    """
-    return collect(_expect_mapping(answer, verb))
+        Raises:
+            CheckFailed: The mapping has no end.
+        """
+        return collect(self._mapping)
+
+    def get_each(self, kind: type[_T], handles: Sequence[JobHandle]) -> list[_T]:
+        """Return the answer for each of these handles, in their order. The mapping may hold other handles, too.
+
+        Raises:
+            CheckFailed: A handle is missing, or the answer for it is of another type.
+        """
+        for handle in handles:
+            if handle not in self._mapping:
+                raise CheckFailed(
+                    f"an answer of {self._verb} for job {handle.job}", f"none in {format_value(self._mapping)}"
+                )
+        try:
+            found = [self._mapping[handle] for handle in handles]
+        except KeyError as error:
+            raise CheckFailed(
+                f"every key of the answer of {self._verb} to have a value", f"KeyError for {format_value(error)}"
+            ) from error
+        return [
+            expect_type(kind, value, f"the answer of {self._verb} for job {handle.job}")
+            for handle, value in zip(handles, found, strict=True)
+        ]
 
 
 def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:

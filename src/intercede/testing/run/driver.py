@@ -23,9 +23,10 @@ from intercede.contract.job import (
 from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing.model.calls import shorten
 from intercede.testing.run.answers import (
+    Answers,
     describe_status,
-    expect_answers,
     expect_handles,
+    expect_no_error,
     expect_result,
     expect_submission,
     expect_type,
@@ -94,7 +95,7 @@ class BackendDriver:
         return list(statuses.values())
 
     async def ask(self, verb: JobVerb, jobs: Collection[JobHandle] | str, dest: Path | None = None) -> object:
-        """Call a verb about jobs, and return its answer as it is, for a check of the answer's form.
+        """Call a verb about jobs, and return its answer as it is.
 
         Args:
             verb: The verb.
@@ -106,9 +107,22 @@ class BackendDriver:
         asked = format_value(jobs) if isinstance(jobs, str) else _format_handles(jobs)
         return await self.context.call(verb, asked, lambda: call(jobs, *more))
 
+    async def ask_each(self, verb: JobVerb, handles: Collection[JobHandle], expected: str = "") -> Answers:
+        """Call a verb about jobs, and return its mapping, for a check of its keys.
+
+        Args:
+            verb: The verb.
+            handles: The handles to ask about.
+            expected: What is expected instead of an exception. If it is empty, an exception passes through.
+        """
+        if not expected:
+            return Answers(verb, await self.ask(verb, handles))
+        with expect_no_error(expected, verb):
+            return Answers(verb, await self.ask(verb, handles))
+
     async def get_statuses(self, handles: Sequence[JobHandle]) -> list[JobStatus]:
         """Ask once for the statuses of jobs, and return them in the handles' order."""
-        return expect_answers(JobStatus, await self.ask("status", handles), handles, "status")
+        return (await self.ask_each("status", handles)).get_each(JobStatus, handles)
 
     async def get_status(self, handle: JobHandle) -> JobStatus:
         """Ask once for the status of a job."""
@@ -117,19 +131,19 @@ class BackendDriver:
 
     async def fetch_outputs(self, handles: Sequence[JobHandle], dest: Path | None = None) -> list[JobOutput]:
         """Fetch outputs, in the handles' order."""
-        return expect_answers(JobOutput, await self.ask("fetch_output", handles, dest), handles, "fetch_output")
+        return Answers("fetch_output", await self.ask("fetch_output", handles, dest)).get_each(JobOutput, handles)
 
     async def kill(self, handles: Sequence[JobHandle]) -> list[OpOutcome]:
         """Kill jobs, and return the outcomes in the handles' order."""
-        return expect_answers(OpOutcome, await self.ask("kill", handles), handles, "kill")
+        return (await self.ask_each("kill", handles)).get_each(OpOutcome, handles)
 
     async def purge(self, handles: Sequence[JobHandle]) -> list[OpOutcome]:
         """Purge jobs, and return the outcomes in the handles' order."""
-        return expect_answers(OpOutcome, await self.ask("purge", handles), handles, "purge")
+        return (await self.ask_each("purge", handles)).get_each(OpOutcome, handles)
 
     async def get_diagnostics(self, handles: Sequence[JobHandle]) -> list[Diagnostics]:
         """Ask for the output so far, and return it in the handles' order."""
-        return expect_answers(Diagnostics, await self.ask("diagnostics", handles), handles, "diagnostics")
+        return (await self.ask_each("diagnostics", handles)).get_each(Diagnostics, handles)
 
     async def find(self, tag: str) -> list[JobHandle]:
         """Find the jobs of a tag."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, JobStatus
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.handles import make_strange_handles
 from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 from intercede.testing.run.waiting import poll
@@ -166,23 +166,22 @@ async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
     async with open_backend(context) as backend:
         good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
-        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
+        strangers = make_strange_handles(context, good)
         if "purge" in context.capabilities:
             await backend.wait_until_final([gone])
             await backend.purge([gone])
             strangers.append(gone)
-        with expect_no_error("an answer for every handle", "diagnostics"):
-            answer = await backend.ask("diagnostics", [*strangers, good, good])
-        *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")
+        expected = "an answer for every handle"
+        answers = await backend.ask_each("diagnostics", [*strangers, good, good], expected)
+        *bad, _ = answers.get_each(Diagnostics, [*strangers, good])
         for handle, told in zip(strangers, bad, strict=True):
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
-        keys = list_keys(answer, "diagnostics")
+        keys = answers.keys
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
         context.expect(
             exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"
         )
-        with expect_no_error("an answer for every handle", "diagnostics"):
-            nothing = list_keys(await backend.ask("diagnostics", []), "diagnostics")
+        nothing = (await backend.ask_each("diagnostics", [], expected)).keys
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )

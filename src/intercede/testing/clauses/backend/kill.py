@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from intercede.contract.job import CopyVars, JobHandle, JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.handles import make_strange_handles
 from intercede.testing.clauses.support.job_processes import expect_none_left, wait_until_seen
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
@@ -116,15 +116,15 @@ async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
     async with open_backend(context) as backend:
         good, gone = await backend.submit_jobs(context.sh(_LONG), copies=2)
-        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
+        strangers = make_strange_handles(context, good)
         if "purge" in context.capabilities:
             await backend.kill([gone])
             await backend.wait_until_final([gone])
             await backend.purge([gone])
             strangers.append(gone)
-        with expect_no_error("an outcome for every handle", "kill"):
-            answer = await backend.ask("kill", [*strangers, good])
-        *bad, fine = expect_answers(OpOutcome, answer, [*strangers, good], "kill")
+        asked = [*strangers, good]
+        answers = await backend.ask_each("kill", asked, expected="an outcome for every handle")
+        *bad, fine = answers.get_each(OpOutcome, asked)
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
@@ -245,11 +245,11 @@ async def check_kill_keys(context: Context) -> None:
     """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG), copies=2)
-        nothing = list_keys(await backend.ask("kill", []), "kill")
+        nothing = (await backend.ask_each("kill", [])).keys
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )
-        keys = list_keys(await backend.ask("kill", handles[:1] * 2), "kill")
+        keys = (await backend.ask_each("kill", handles[:1] * 2)).keys
         context.expect(
             keys == handles[:1],
             expected="one key for one job that was given twice",

@@ -10,10 +10,10 @@ from pydantic import SecretBytes
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.handles import make_strange_handles
 from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
@@ -195,20 +195,17 @@ async def check_output_keys(context: Context) -> None:
     """Fetch one of two jobs, together with handles that name no job."""
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo here", {}, copies=2)
-        strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
+        strangers = make_strange_handles(context, handles[0])
         asked = [*strangers, handles[0], handles[0]]
-        with expect_no_error("an answer for every handle", "fetch_output"):
-            answer = await backend.ask("fetch_output", asked)
-        *bad, good = expect_answers(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
+        answers = await backend.ask_each("fetch_output", asked, expected="an answer for every handle")
+        *bad, good = answers.get_each(JobOutput, [*strangers, handles[0]])
         context.expect(good.ok, expected="the known job to be ok beside unknown ones", observed=good)
         for handle, output in zip(strangers, bad, strict=True):
             said = not output.ok and output.reason
             context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
-        more = set(list_keys(answer, "fetch_output")) - set(asked)
+        more = set(answers.keys) - set(asked)
         context.expect(not more, expected="no other keys than the handles asked", observed=f"also {format_value(more)}")
-        with expect_no_error("an answer for every handle", "fetch_output"):
-            nothing = await backend.ask("fetch_output", [])
-        keys = list_keys(nothing, "fetch_output")
+        keys = (await backend.ask_each("fetch_output", [], expected="an answer for every handle")).keys
         context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
 
 

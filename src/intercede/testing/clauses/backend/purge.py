@@ -7,7 +7,7 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
 from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import open_backend
 
@@ -144,18 +144,17 @@ async def check_purge_keys(context: Context) -> None:
     async with open_backend(context) as backend:
         gone, kept = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final([gone, kept])
-        nothing = list_keys(await backend.ask("purge", []), "purge")
+        nothing = (await backend.ask_each("purge", [])).keys
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )
         elsewhere, *malformed = make_foreign_handles(context, gone)
         asked = [elsewhere, *malformed, make_unknown_handle(gone), gone]
-        with expect_no_error("an outcome for every handle", "purge"):
-            answer = await backend.ask("purge", [*asked, gone])
-        first, *_, last = expect_answers(OpOutcome, answer, asked, "purge")
+        answers = await backend.ask_each("purge", [*asked, gone], expected="an outcome for every handle")
+        first, *_, last = answers.get_each(OpOutcome, asked)
         context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
-        keys = list_keys(answer, "purge")
+        keys = answers.keys
         exact = len(keys) == len(asked) and set(keys) == set(asked)
         context.expect(
             exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"

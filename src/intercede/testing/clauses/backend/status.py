@@ -10,11 +10,11 @@ from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_strange_handles
 from intercede.testing.clauses.support.job_processes import expect_none_left
 from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
@@ -48,9 +48,9 @@ async def check_keys(context: Context) -> None:
     """Ask for two of three copies."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=3)
-        answer = await backend.ask("status", handles[:2])
-        expect_answers(JobStatus, answer, handles[:2], "status")
-        more = set(list_keys(answer, "status")) - set(handles[:2])
+        answers = await backend.ask_each("status", handles[:2])
+        answers.get_each(JobStatus, handles[:2])
+        more = set(answers.keys) - set(handles[:2])
         context.expect(
             not more, expected="no other keys than the two handles asked", observed=f"also {format_value(more)}"
         )
@@ -71,7 +71,7 @@ async def check_none_asked(context: Context) -> None:
     async with open_backend(context) as backend:
         await backend.submit_jobs(context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
-            keys = list_keys(await backend.ask("status", nothing), "status")
+            keys = (await backend.ask_each("status", nothing)).keys
             context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
 
 
@@ -91,14 +91,14 @@ async def check_unknown_handles(context: Context) -> None:
     async with open_backend(context) as backend:
         good, gone = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final([good, gone])
-        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
+        strangers = make_strange_handles(context, good)
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
                 await backend.purge([gone])
             strangers.append(gone)
-        with expect_no_error("an answer for every handle, unknown ones too", "status"):
-            statuses = await backend.get_statuses([*strangers, good])
-        pairs = zip([*strangers, good], statuses, strict=True)
+        asked = [*strangers, good]
+        answers = await backend.ask_each("status", asked, expected="an answer for every handle, unknown ones too")
+        pairs = zip(asked, answers.get_each(JobStatus, asked), strict=True)
         for handle, status in ((one, other) for one, other in pairs if one != gone):  # IC-PURGE-01 checks that one
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
@@ -120,10 +120,9 @@ async def check_duplicates(context: Context) -> None:
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
-        with expect_no_error("a handle that is given twice to be answered once", "status"):
-            answer = await backend.ask("status", asked)
-        expect_answers(JobStatus, answer, handles, "status")
-        keys = list_keys(answer, "status")
+        answers = await backend.ask_each("status", asked, expected="a handle that is given twice to be answered once")
+        answers.get_each(JobStatus, handles)
+        keys = answers.keys
         context.expect(
             len(keys) == len(handles),
             expected="two keys for two jobs, one given three times",

@@ -11,10 +11,9 @@ from pydantic import SecretBytes
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import child_functions, payloads
+from intercede.testing.clauses.support import child_functions, payloads, secrecy
 from intercede.testing.clauses.support.handles import dump_handle, read_handles
 from intercede.testing.clauses.support.outputs import expect_payload_ok, group_by_text, read_output_file
-from intercede.testing.clauses.support.secrecy import LOOK, SEEN, collect_logs, get_text, watch_processes
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
@@ -259,11 +258,11 @@ async def check_secrecy(context: Context) -> None:
     secret = f"{context.make_token()}{context.make_token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
     async with open_backend(context) as backend:
-        with collect_logs() as records:
-            async with watch_processes(secret.encode()) as watch:
-                handles = await backend.submit_jobs(context.sh(LOOK), copies)
+        with secrecy.collect_logs() as records:
+            async with secrecy.watch_processes(secret.encode()) as watch:
+                handles = await backend.submit_jobs(context.sh(secrecy.LOOK), copies)
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
-                    handles += await backend.submit_jobs(context.sh(LOOK), copies)
+                    handles += await backend.submit_jobs(context.sh(secrecy.LOOK), copies)
                 last = await backend.wait_until_final(handles)
             refused = _make_refused(context).items()
             errors = {what: await _get_error_text(context, backend, fields, copies) for what, fields in refused}
@@ -276,7 +275,7 @@ async def check_secrecy(context: Context) -> None:
     leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
     context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it is {'; '.join(leaks)}")
     for status in last.values():
-        observed = f"the payload says: {SEEN.get(status.exit_code or 0, describe_status(status))}"
+        observed = f"the payload says: {secrecy.SEEN.get(status.exit_code or 0, describe_status(status))}"
         context.expect(
             status.state is JobState.DONE, expected="the secret not to be visible in the job", observed=observed
         )
@@ -296,7 +295,7 @@ async def _get_error_text(
     try:
         await backend.submit(context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
-        return get_text(error)
+        return secrecy.get_text(error)
     return ""
 
 

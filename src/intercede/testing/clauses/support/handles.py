@@ -8,7 +8,7 @@ from intercede.contract.job import JobHandle
 from intercede.testing.run.answers import expect_type
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
-__all__ = ["dump_handle", "make_foreign_handles", "make_unknown_handle", "read_handles"]
+__all__ = ["dump_handle", "make_foreign_handles", "make_strange_handles", "make_unknown_handle", "read_handles"]
 
 _ROTATED = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM"
@@ -57,3 +57,8 @@ def make_foreign_handles(context: Context, handle: JobHandle) -> list[JobHandle]
     malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
     elsewhere = JobHandle(resource=f"elsewhere-{context.make_token()}", job=handle.job)
     return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]
+
+
+def make_strange_handles(context: Context, handle: JobHandle) -> list[JobHandle]:
+    """Make handles that name no job: one that is like a given handle, and all that this resource cannot have made."""
+    return [make_unknown_handle(handle), *make_foreign_handles(context, handle)]

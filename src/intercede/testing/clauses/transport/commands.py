@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import payloads
-from intercede.testing.clauses.support.commands import begin_run, describe_result, sh_argv, yield_pieces
+from intercede.testing.clauses.support import commands, payloads
 from intercede.testing.isolation.timeouts import Outcome
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.answers import expect_no_error
@@ -37,7 +36,7 @@ _AT_ONCE = 50
 async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
     async with open_transport(context) as transport:
-        result = await transport.run(sh_argv(_IN_HEX, *payloads.AWKWARD))
+        result = await transport.run(commands.sh_argv(_IN_HEX, *payloads.AWKWARD))
         sent = "".join(f"{payloads.to_hex(each)}\n" for each in payloads.AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
@@ -47,7 +46,7 @@ async def check_argv(context: Context) -> None:
             expected=f"all of {len(payloads.AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
-            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, "
+            else f"they do one by one, but sent together to `sh -c`: {commands.describe_result(result)}, "
             f"and on stdout {format_value(result.stdout)}",
         )
 
@@ -60,7 +59,7 @@ async def _list_changed(transport: TransportDriver) -> list[str]:
         result = await transport.run(argv)
         if result.stdout != f"[{each}][end]".encode():
             wrote = format_value(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
-            why = f" ({describe_result(result)})" if result.returncode else ""
+            why = f" ({commands.describe_result(result)})" if result.returncode else ""
             told.append(f"{_cut_text(format_value(argv))} wrote {_cut_text(wrote)}{why}")
     return told
 
@@ -90,9 +89,9 @@ async def check_codes(context: Context) -> None:
 
 
 async def _expect_code(context: Context, transport: TransportDriver, script: str, code: int) -> None:
-    result = await transport.run(sh_argv(script))
+    result = await transport.run(commands.sh_argv(script))
     context.expect(
-        result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=describe_result(result)
+        result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=commands.describe_result(result)
     )
 
 
@@ -129,7 +128,7 @@ async def check_fifty(context: Context) -> None:
     """Await fifty runs at once, each with a word as argument and another as input."""
     words = [(context.make_token(), context.make_token()) for _ in range(_AT_ONCE)]
     async with open_transport(context) as transport:
-        runs = (begin_run(_run_one(transport, code, *pair)) for code, pair in enumerate(words))
+        runs = (commands.begin_run(_run_one(transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [
         told
@@ -147,7 +146,7 @@ async def _run_one(transport: TransportDriver, code: int, argument: str, text: s
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
     return await transport.run(
-        sh_argv(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
+        commands.sh_argv(script, argument, str(code)), stdin=commands.yield_pieces(text.encode()), within=2 * _AT_ONCE
     )
 
 
@@ -179,4 +178,4 @@ async def check_missing(context: Context) -> None:
             with expect_no_error(f"a result for {name!r}, which does not exist", "run"):
                 result = await transport.run([name, "argument"])
             expected = f"a code other than 0 for {name!r}, which does not exist"
-            context.expect(result.returncode != 0, expected=expected, observed=describe_result(result))
+            context.expect(result.returncode != 0, expected=expected, observed=commands.describe_result(result))

@@ -6,16 +6,7 @@ from contextlib import suppress
 
 from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support.commands import (
-    FailingSink,
-    RecordingSink,
-    Run,
-    begin_run,
-    describe_result,
-    make_directory,
-    sh_argv,
-    wait_unless_over,
-)
+from intercede.testing.clauses.support import commands
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, format_value
@@ -48,10 +39,10 @@ while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
 
 def _long_command(context: Context) -> list[str]:
     """Return a command that says so, and takes far longer than its run may last."""
-    return sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
+    return commands.sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
 
-async def _wait_for_end(context: Context, run: Run, when: str) -> None:
+async def _wait_for_end(context: Context, run: commands.Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
     await Deadline(_ENDS_WITHIN * context.scale).wait_for_tasks({run})
     context.expect(
@@ -61,16 +52,16 @@ async def _wait_for_end(context: Context, run: Run, when: str) -> None:
     )
 
 
-def _get_error(run: Run) -> BaseException | None:
+def _get_error(run: commands.Run) -> BaseException | None:
     return asyncio.CancelledError() if run.cancelled() else run.result().raised
 
 
-def _describe_ending(run: Run) -> str:
+def _describe_ending(run: commands.Run) -> str:
     error = _get_error(run)
     return f"it raised {format_value(error)}" if error else f"it answered {format_value(run.result().value)}"
 
 
-async def _cancel_run(context: Context, run: Run, when: str) -> None:
+async def _cancel_run(context: Context, run: commands.Run, when: str) -> None:
     run.cancel()
     await _wait_for_end(context, run, when)
     context.expect(
@@ -82,7 +73,7 @@ async def _cancel_run(context: Context, run: Run, when: str) -> None:
 
 async def _expect_usable(context: Context, transport: TransportDriver, when: str) -> None:
     try:
-        result = await transport.run(sh_argv("echo usable"), within=_ENDS_WITHIN)
+        result = await transport.run(commands.sh_argv("echo usable"), within=_ENDS_WITHIN)
         observed = format_value(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {format_value(error)}"
@@ -110,15 +101,17 @@ async def check_cancelling(context: Context) -> None:
     """Cancel runs of a long command as they start, a little later, and after the command has begun."""
     async with open_transport(context) as transport:
         for moment in _MOMENTS:
-            sink = RecordingSink()
-            run = begin_run(transport.run_unbounded(_long_command(context), stdout=sink))
-            await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
+            sink = commands.RecordingSink()
+            run = commands.begin_run(transport.run_unbounded(_long_command(context), stdout=sink))
+            await commands.wait_unless_over(
+                context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment)
+            )
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancel_run(context, run, when)
             await _expect_usable(context, transport, f"after one was {when}")
 
 
-async def _fail_after_a_piece(error: Exception, after: RecordingSink | None = None) -> AsyncIterator[bytes]:
+async def _fail_after_a_piece(error: Exception, after: commands.RecordingSink | None = None) -> AsyncIterator[bytes]:
     """Fail after the first piece, at once or when a sink has got something."""
     yield b"a piece"
     if after is not None:
@@ -147,11 +140,13 @@ async def check_failures(context: Context) -> None:
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
-            failing = transport.run_unbounded(_long_command(context), stdout=FailingSink(error))
+            failing = transport.run_unbounded(_long_command(context), stdout=commands.FailingSink(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
             failing = transport.run_unbounded(_long_command(context), stdin=_fail_after_a_piece(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
-            failing = transport.run_unbounded(["cat"], stdin=_fail_after_a_piece(error), stdout=RecordingSink())
+            failing = transport.run_unbounded(
+                ["cat"], stdin=_fail_after_a_piece(error), stdout=commands.RecordingSink()
+            )
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
@@ -161,7 +156,7 @@ class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
 
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
-    run = begin_run(running)
+    run = commands.begin_run(running)
     await _wait_for_end(context, run, whose)
     context.expect(
         _get_error(run) is error,
@@ -191,7 +186,7 @@ async def check_end_there(context: Context) -> None:
             "a sink": _end_by_sink,
             "an iterator": _end_by_iterator,
         }.items():
-            async with make_directory(transport) as place:
+            async with commands.make_directory(transport) as place:
                 await end(transport, place)
                 growing = await _find_growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
@@ -202,22 +197,24 @@ async def check_end_there(context: Context) -> None:
 
 
 async def _end_by_cancelling(transport: TransportDriver, place: str) -> None:
-    context, sink = transport.context, RecordingSink()
-    run = begin_run(transport.run_unbounded(sh_argv(_BEATS, place), stdout=sink))
-    await wait_unless_over(context, run, sink.begun.wait())
+    context, sink = transport.context, commands.RecordingSink()
+    run = commands.begin_run(transport.run_unbounded(commands.sh_argv(_BEATS, place), stdout=sink))
+    await commands.wait_unless_over(context, run, sink.begun.wait())
     await _cancel_run(context, run, "cancelled once its command has begun")
 
 
 async def _end_by_sink(transport: TransportDriver, place: str) -> None:
     with suppress(_OfTheKit):
-        await transport.run(sh_argv(_BEATS, place), stdout=FailingSink(_OfTheKit()), within=_ENDS_WITHIN)
+        await transport.run(
+            commands.sh_argv(_BEATS, place), stdout=commands.FailingSink(_OfTheKit()), within=_ENDS_WITHIN
+        )
 
 
 async def _end_by_iterator(transport: TransportDriver, place: str) -> None:
-    sink = RecordingSink()
+    sink = commands.RecordingSink()
     with suppress(_OfTheKit):
         source = _fail_after_a_piece(_OfTheKit(), after=sink)
-        await transport.run(sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+        await transport.run(commands.sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
 async def _find_growing(
@@ -238,12 +235,12 @@ async def _get_sizes(
     context: Context, transport: TransportDriver, place: str, names: Collection[str], behind: str = ""
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
-    result = await transport.run(sh_argv(script, place, *names))
+    result = await transport.run(commands.sh_argv(script, place, *names))
     told = result.stdout.split()
     context.expect(
         len(told) == len(names),
         expected=f"the sizes of {len(names)} files",
-        observed=f"{told}, {describe_result(result)}",
+        observed=f"{told}, {commands.describe_result(result)}",
     )
     return told
 
@@ -277,10 +274,10 @@ exec sleep 60
 )
 async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
-    async with open_transport(context) as transport, make_directory(transport) as place:
-        sink = RecordingSink()
-        run = begin_run(transport.run_unbounded(sh_argv(_LEAVERS, place), stdout=sink))
-        await wait_unless_over(context, run, sink.begun.wait())
+    async with open_transport(context) as transport, commands.make_directory(transport) as place:
+        sink = commands.RecordingSink()
+        run = commands.begin_run(transport.run_unbounded(commands.sh_argv(_LEAVERS, place), stdout=sink))
+        await commands.wait_unless_over(context, run, sink.begun.wait())
         await _cancel_run(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
         growing = await _find_growing(context, transport, place, names)

@@ -6,18 +6,7 @@ from contextlib import suppress
 
 from intercede.contract.errors import NotOpenError
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import child_functions, life, payloads
-from intercede.testing.clauses.support.commands import (
-    FILLER,
-    FailingSink,
-    RecordingSink,
-    begin_run,
-    expect_bytes,
-    numbers_script,
-    sh_argv,
-    wait_unless_over,
-    yield_pieces,
-)
+from intercede.testing.clauses.support import child_functions, commands, life, payloads
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.answers import expect_no_error
@@ -165,13 +154,13 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
 
 async def _use_transport(context: Context, transport: TransportDriver) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
-    await transport.run(["cat"], stdin=yield_pieces(FILLER), stdout=RecordingSink())
+    await transport.run(["cat"], stdin=commands.yield_pieces(commands.FILLER), stdout=commands.RecordingSink())
     await transport.run([f"ic-{context.make_token()}"])
     with suppress(_Full):
-        await transport.run(sh_argv("echo begun; exec sleep 5"), stdout=FailingSink(_Full()))
-    sink = RecordingSink()
-    run = begin_run(transport.run_unbounded(sh_argv("echo begun; exec sleep 5"), stdout=sink))
-    await wait_unless_over(context, run, sink.begun.wait())
+        await transport.run(commands.sh_argv("echo begun; exec sleep 5"), stdout=commands.FailingSink(_Full()))
+    sink = commands.RecordingSink()
+    run = commands.begin_run(transport.run_unbounded(commands.sh_argv("echo begun; exec sleep 5"), stdout=sink))
+    await commands.wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
     await Deadline(10 * context.scale).wait_for_tasks({run})
 
@@ -195,21 +184,21 @@ async def check_two_instances(context: Context) -> None:
         await left.wait()
         yield b"after\n"
 
-    sink = RecordingSink()
+    sink = commands.RecordingSink()
     async with open_transport(context) as transport:
-        run = begin_run(transport.run(["cat"], stdin=source(), stdout=sink))
+        run = commands.begin_run(transport.run(["cat"], stdin=source(), stdout=sink))
         try:
-            await wait_unless_over(context, run, sink.begun.wait())
+            await commands.wait_unless_over(context, run, sink.begun.wait())
             async with open_transport(context) as other:
-                result = await other.run(sh_argv("echo other"))
-                expect_bytes(context, "from the other instance", b"other\n", result.stdout)
+                result = await other.run(commands.sh_argv("echo other"))
+                commands.expect_bytes(context, "from the other instance", b"other\n", result.stdout)
         finally:
             left.set()
         with expect_no_error("an instance to work after another was left", "run"):
             (await run).get()
-            again = await transport.run(sh_argv("echo still"))
-        expect_bytes(context, "over an instance while another is used and left", b"before\nafter\n", sink.data)
-        expect_bytes(context, "over it after the other was left", b"still\n", again.stdout)
+            again = await transport.run(commands.sh_argv("echo still"))
+        commands.expect_bytes(context, "over an instance while another is used and left", b"before\nafter\n", sink.data)
+        commands.expect_bytes(context, "over it after the other was left", b"still\n", again.stdout)
 
 
 @clause(
@@ -231,9 +220,7 @@ async def check_blocking(context: Context) -> None:
 
     async def run() -> None:
         async with open_transport(context) as transport:
-            script = (
-                f"cat > /dev/null; {payloads.sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
-            )
-            await transport.run(sh_argv(script), stdin=yield_pieces(FILLER))
+            script = f"cat > /dev/null; {payloads.sleep_script(0.3)}; {commands.numbers_script(_MANY)}; {commands.numbers_script(_MANY)} >&2"
+            await transport.run(commands.sh_argv(script), stdin=commands.yield_pieces(commands.FILLER))
 
     await life.check_loop_turns(context, "entering, running and leaving", run)

@@ -6,20 +6,7 @@ from contextlib import suppress
 from typing import cast
 
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.support import child_functions
-from intercede.testing.clauses.support.commands import (
-    FILLER,
-    RecordingSink,
-    begin_run,
-    describe_result,
-    expect_bytes,
-    make_directory,
-    make_numbers,
-    numbers_script,
-    sh_argv,
-    wait_unless_over,
-    yield_pieces,
-)
+from intercede.testing.clauses.support import child_functions, commands
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
@@ -27,11 +14,11 @@ from intercede.testing.run.driver import TransportDriver, open_transport
 
 _BYTES = bytes(range(256))
 _OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
-_HUNDRED = 400 * len(FILLER)
+_HUNDRED = 400 * len(commands.FILLER)
 """100 MiB."""
-_IN_FLIGHT = 64 * len(FILLER)
+_IN_FLIGHT = 64 * len(commands.FILLER)
 """16 MiB: far more than pipes and windows hold on the way."""
-_HELD_BACK = 128 * len(FILLER)
+_HELD_BACK = 128 * len(commands.FILLER)
 """32 MiB."""
 _GROWTH_MIB = 64
 _LAST = 2**20
@@ -71,11 +58,11 @@ async def check_bytes(context: Context) -> None:
     """Write all 256 bytes to stdout and in reverse order to stderr, with newlines around, and then much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with open_transport(context) as transport:
-        result = await transport.run(sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
-        expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
-        expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
-        result = await transport.run(sh_argv(numbers_script(_MANY)))
-        expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
+        result = await transport.run(commands.sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
+        commands.expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
+        commands.expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
+        result = await transport.run(commands.sh_argv(commands.numbers_script(_MANY)))
+        commands.expect_bytes(context, "on stdout", commands.make_numbers(_MANY), result.stdout)
 
 
 @clause(
@@ -92,9 +79,13 @@ async def check_bytes(context: Context) -> None:
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
     async with open_transport(context) as transport:
-        result = await transport.run(sh_argv(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
-        expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
-        expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
+        result = await transport.run(
+            commands.sh_argv(f"{commands.numbers_script(_MANY)} >&2; {commands.numbers_script(_MANY)}")
+        )
+        commands.expect_bytes(context, "on stdout", commands.make_numbers(_MANY), result.stdout)
+        commands.expect_bytes(
+            context, "on stderr, the last of it", commands.make_numbers(_MANY)[-_LAST:], result.stderr
+        )
 
 
 @clause(
@@ -157,13 +148,15 @@ async def check_stdin(context: Context) -> None:
     Then send a stdin of no pieces.
     """
     async with open_transport(context) as transport:
-        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", make_numbers(_MANY), b"", b"\n"]
+        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", commands.make_numbers(_MANY), b"", b"\n"]
         whole = b"".join(given)
         result = await transport.run(["cat"], stdin=_Bare(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
-        expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
-        result = await transport.run(["cat"], stdin=yield_pieces())
-        expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
+        commands.expect_bytes(
+            context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout
+        )
+        result = await transport.run(["cat"], stdin=commands.yield_pieces())
+        commands.expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
 
 
 @clause(
@@ -184,27 +177,29 @@ async def check_stdin_streams(context: Context) -> None:
 
     async def source() -> AsyncIterator[bytes]:
         nonlocal given
-        for _ in range(_HUNDRED // len(FILLER)):
-            given += len(FILLER)
-            yield FILLER
+        for _ in range(_HUNDRED // len(commands.FILLER)):
+            given += len(commands.FILLER)
+            yield commands.FILLER
 
     async def count_taken() -> int:
         return given
 
-    sink = RecordingSink()
+    sink = commands.RecordingSink()
     async with (
         open_transport(context) as transport,
         open_transport(context) as other,
-        make_directory(other) as place,
+        commands.make_directory(other) as place,
     ):
-        run = begin_run(transport.run(sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120))
+        run = commands.begin_run(
+            transport.run(commands.sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
+        )
         try:
-            await wait_unless_over(context, run, sink.begun.wait())
+            await commands.wait_unless_over(context, run, sink.begun.wait())
             most = await _wait_until_settled(count_taken, lambda: _send_and_receive(other))
         finally:
             await other.run(["touch", f"{place}/go"])
         result = (await run).get()
-    observed = f"{format_value(sink.data)}, {describe_result(result)}"
+    observed = f"{format_value(sink.data)}, {commands.describe_result(result)}"
     told = sink.data.decode(errors="replace").split()
     context.expect(told == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
     context.expect(
@@ -237,7 +232,7 @@ class _Bin:
 
 async def _send_and_receive(transport: TransportDriver) -> None:
     """Send 32 MiB to a command and back."""
-    source = yield_pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
+    source = commands.yield_pieces(*[commands.FILLER] * (_HELD_BACK // len(commands.FILLER)))
     await transport.run(["cat"], stdin=source, stdout=_Bin(), within=120)
 
 
@@ -286,7 +281,7 @@ class _Dialogue:
 )
 async def check_dialogue(context: Context) -> None:
     """Send words through `cat`, each after the one before has come back."""
-    talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
+    talk = _Dialogue([b"one\n", b"two", b"\x00three", commands.FILLER[:5000], b"five\n"], _REPLY * context.scale)
     async with open_transport(context) as transport:
         await transport.run(["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
     context.expect(
@@ -315,17 +310,17 @@ async def check_sink(context: Context) -> None:
     """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
     async with open_transport(context) as transport:
         for count in (_MANY, 0):
-            sink = RecordingSink(holds=1)
-            result = await transport.run(sh_argv(numbers_script(count)), stdout=sink)
+            sink = commands.RecordingSink(holds=1)
+            result = await transport.run(commands.sh_argv(commands.numbers_script(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
-            expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
+            commands.expect_bytes(context, "in the sink when run returns", commands.make_numbers(count), sink.data)
             context.expect(
                 not sink.has_overlap,
                 expected="a write to be awaited before the next",
                 observed="the next write came while one was awaited",
             )
-            expect_bytes(context, "in the result, since the sink has them", b"", result.stdout)
+            commands.expect_bytes(context, "in the result, since the sink has them", b"", result.stdout)
 
 
 @clause(
@@ -346,7 +341,7 @@ async def check_slow_sink(context: Context) -> None:
     release = asyncio.Event()
     count = 0
 
-    class Held(RecordingSink):
+    class Held(commands.RecordingSink):
         async def write(self, data: bytes) -> None:
             nonlocal count
             count += len(data)
@@ -357,16 +352,16 @@ async def check_slow_sink(context: Context) -> None:
     async with (
         open_transport(context) as transport,
         open_transport(context) as other,
-        make_directory(other) as place,
+        commands.make_directory(other) as place,
     ):
 
         async def count_written() -> int:
-            result = await other.run(sh_argv('cat "$1/written"', place))
+            result = await other.run(commands.sh_argv('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
-        run = begin_run(transport.run(sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        run = commands.begin_run(transport.run(commands.sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
-            await wait_unless_over(context, run, sink.begun.wait())
+            await commands.wait_unless_over(context, run, sink.begun.wait())
             most = await _wait_until_settled(count_written, lambda: _send_and_receive(other))
         finally:
             release.set()
@@ -394,7 +389,7 @@ async def check_slow_sink(context: Context) -> None:
 )
 async def check_memory(context: Context) -> None:
     """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
-    pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
+    pieces = str(len(commands.FILLER)), str(_HUNDRED // len(commands.FILLER))
     told = await context.run_child(
         child_functions.send_through_cat, *pieces, what="sending 100 MB through `cat`", within=120
     )
@@ -427,7 +422,7 @@ async def check_early_exit(context: Context) -> None:
             nonlocal closed
             try:
                 while True:
-                    yield FILLER
+                    yield commands.FILLER
                     await asyncio.sleep(3600 if silent else 0)
             finally:
                 closed = True
@@ -435,10 +430,10 @@ async def check_early_exit(context: Context) -> None:
         source = endless()
         how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
         async with open_transport(context) as transport:
-            result = await transport.run(sh_argv("head -c 10; exit 3"), stdin=source, within=10)
+            result = await transport.run(commands.sh_argv("head -c 10; exit 3"), stdin=source, within=10)
             context.expect(
-                (result.returncode, result.stdout) == (3, FILLER[:10]),
+                (result.returncode, result.stdout) == (3, commands.FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
-                observed=f"{describe_result(result)}, and {format_value(result.stdout)}",
+                observed=f"{commands.describe_result(result)}, and {format_value(result.stdout)}",
             )
             context.expect(closed, expected=f"{how} to be closed when run returns", observed="it is still open")
