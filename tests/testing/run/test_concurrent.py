@@ -33,7 +33,7 @@ async def test_checks_wait_at_the_same_time() -> None:
 
     shared = make_checks({"first": waits, "second": opens})
     try:
-        assert [await asyncio.to_thread(shared.result, each) for each in ("first", "second")] == ["waited", "opened"]
+        assert [await asyncio.to_thread(shared.get_result, each) for each in ("first", "second")] == ["waited", "opened"]
     finally:
         shared.close()
 
@@ -52,7 +52,7 @@ def test_the_loop_stops_between_results() -> None:
         return "short"
 
     shared = make_checks({"ticking": ticking, "short": short})
-    assert shared.result("short") == "short"
+    assert shared.get_result("short") == "short"
     seen = len(ticks)
     time.sleep(0.1)  # shows that nothing comes
 
@@ -74,7 +74,7 @@ def test_a_blocked_loop_is_given_up() -> None:
     shared = make_checks({"done": done, "blocks": blocks}, stall=0.3)
     began = time.monotonic()
 
-    assert [shared.result(each) for each in ("blocks", "done")] == [None, "done"]
+    assert [shared.get_result(each) for each in ("blocks", "done")] == [None, "done"]
     assert time.monotonic() - began < 1.9
     shared.close()
 
@@ -91,7 +91,7 @@ def test_a_loop_without_progress_is_given_up() -> None:
 
     shared = make_checks({"done": done, "hangs": hangs}, patience=1)
 
-    assert [shared.result(each) for each in ("done", "hangs")] == ["done", None]
+    assert [shared.get_result(each) for each in ("done", "hangs")] == ["done", None]
     shared.close()
 
 
@@ -109,7 +109,7 @@ def test_an_exit_in_a_subjects_task_ends_only_the_checks(error: BaseException) -
 
     shared = make_checks({"leaves": leaves})
 
-    assert shared.result("leaves") is None
+    assert shared.get_result("leaves") is None
     shared.close()
 
 
@@ -129,7 +129,7 @@ def test_closing_lets_a_check_clean_up() -> None:
         return "done"
 
     shared = make_checks({"hangs": hangs, "done": done})
-    assert shared.result("done") == "done"
+    assert shared.get_result("done") == "done"
     shared.close()
 
     assert cleaned == ["cleaned"]
@@ -173,9 +173,9 @@ def test_no_time_limit_passes_while_the_loop_is_stopped() -> None:
 
     shared = make_checks({"bounded": bounded, "short": short})
     try:
-        assert shared.result("short") == "short"
+        assert shared.get_result("short") == "short"
         time.sleep(0.4)  # a test of the user's own
         release.set()
-        assert shared.result("bounded") == "in time"
+        assert shared.get_result("bounded") == "in time"
     finally:
         shared.close()

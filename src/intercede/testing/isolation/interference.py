@@ -5,18 +5,20 @@ import time
 
 __all__ = ["find_interference"]
 
-_APART = 5.0
+_TOLERANCE = 5.0
 """Seconds by which Python's clock may differ from the system's: a busy machine may pause between two readings."""
 
 
 def find_interference() -> str:
     """Describe what keeps this process from checking anything, and what to do; return "" if nothing does."""
-    return _false_clock() or _no_sockets()
+    return _find_false_clock() or _find_blocked_sockets()
 
 
-def _false_clock() -> str:
+def _find_false_clock() -> str:
     clocks = {"monotonic": time.CLOCK_MONOTONIC, "time": time.CLOCK_REALTIME}
-    false = [name for name, clock in clocks.items() if abs(getattr(time, name)() - time.clock_gettime(clock)) > _APART]
+    false = [
+        name for name, clock in clocks.items() if abs(getattr(time, name)() - time.clock_gettime(clock)) > _TOLERANCE
+    ]
     if not false:
         return ""
     return (
@@ -25,7 +27,7 @@ def _false_clock() -> str:
     )
 
 
-def _no_sockets() -> str:
+def _find_blocked_sockets() -> str:
     try:
         for each in socket.socketpair():
             each.close()

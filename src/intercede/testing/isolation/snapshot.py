@@ -11,8 +11,8 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 __all__ = ["KitSnapshot"]
 
-_OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
-_OTHERS = "intercede.testing.gallery"
+_KIT = ("intercede.testing", "intercede.contract", "intercede.forkserver")
+_GALLERY = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
 """Attributes of a function that change what it does, although it stays the same object."""
@@ -20,7 +20,7 @@ _inside = attrgetter(*_INSIDE)
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _SavedObject:
     """One object of the kit and its former attributes. The comparison runs after each check, so it must be fast."""
 
     label: str
@@ -44,30 +44,30 @@ class KitSnapshot:
     """
 
     def __init__(self, besides: Mapping[str, object]) -> None:
-        modules = {name: module for name, module in sys.modules.items() if _is_ours(name)}
-        classes = dict(_classes(modules))
+        modules = {name: module for name, module in sys.modules.items() if _is_kit_module(name)}
+        classes = dict(_list_classes(modules))
         whole = [*modules.items(), *besides.items()]
-        self._kept = [_Kept(label, owner, vars(owner).copy()) for label, owner in whole]
-        self._kept += [_Kept(label, owner, dict(_methods(owner))) for label, owner in classes.items()]
+        self._saved = [_SavedObject(label, owner, vars(owner).copy()) for label, owner in whole]
+        self._saved += [_SavedObject(label, owner, dict(_list_methods(owner))) for label, owner in classes.items()]
         self._functions = [
-            (f"{kept.label}.{name}", each, _inside(each))
-            for kept in self._kept
-            for name, each in kept.values.items()
+            (f"{saved.label}.{name}", each, _inside(each))
+            for saved in self._saved
+            for name, each in saved.values.items()
             if isinstance(each, FunctionType)
         ]
-        self._classes = {label: (owner, {name for name, _ in _methods(owner)}) for label, owner in classes.items()}
+        self._classes = {label: (owner, {name for name, _ in _list_methods(owner)}) for label, owner in classes.items()}
 
     def restore(self) -> list[str]:
         """Restore what was replaced, remove methods that were added, and return the names of both."""
         return [*self._restore_attributes(), *self._restore_functions(), *self._remove_added_methods()]
 
     def _restore_attributes(self) -> list[str]:
-        broken = [(kept, name) for kept in self._kept if kept.is_broken() for name in kept.find_replaced()]
-        for kept, name in broken:
+        broken = [(saved, name) for saved in self._saved if saved.is_broken() for name in saved.find_replaced()]
+        for saved, name in broken:
             # setattr works on a module and on a class. Any other owner may be a frozen dataclass.
-            put = setattr if isinstance(kept.owner, type | ModuleType) else object.__setattr__
-            put(kept.owner, name, kept.values[name])
-        return [f"{kept.label}.{name}" for kept, name in broken]
+            put = setattr if isinstance(saved.owner, type | ModuleType) else object.__setattr__
+            put(saved.owner, name, saved.values[name])
+        return [f"{saved.label}.{name}" for saved, name in broken]
 
     def _restore_functions(self) -> list[str]:
         broken = [
@@ -83,21 +83,21 @@ class KitSnapshot:
 
     def _remove_added_methods(self) -> Iterable[str]:
         for label, (owner, names) in self._classes.items():
-            for name in {name for name, _ in _methods(owner)} - names:
+            for name in {name for name, _ in _list_methods(owner)} - names:
                 delattr(owner, name)
                 yield f"{label}.{name}"
 
 
-def _methods(owner: type) -> list[tuple[str, object]]:
+def _list_methods(owner: type) -> list[tuple[str, object]]:
     return [(name, value) for name, value in list(vars(owner).items()) if isinstance(value, _METHODS)]
 
 
-def _classes(modules: Mapping[str, object]) -> Iterator[tuple[str, type]]:
+def _list_classes(modules: Mapping[str, object]) -> Iterator[tuple[str, type]]:
     for name, module in modules.items():
         for value in list(vars(module).values()):
             if isinstance(value, type) and value.__module__ == name:
                 yield f"{name}.{value.__qualname__}", value
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(_OURS) and not name.startswith(_OTHERS)
+def _is_kit_module(name: str) -> bool:
+    return name.startswith(_KIT) and not name.startswith(_GALLERY)

@@ -308,7 +308,7 @@ class _LoopThread(threading.Thread, Generic[_T]):
         asyncio.set_event_loop(self._loop)
         try:
             self._task = self._loop.create_task(limit_time(self._seconds, self._function()))
-            self._pulse()
+            self._beat_once()
             ending = self._loop.run_until_complete(capture_outcome(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
             ending = Outcome[_T](raised=error)
@@ -317,9 +317,9 @@ class _LoopThread(threading.Thread, Generic[_T]):
         self.ending = ending
         close_loop(self._loop)
 
-    def _pulse(self) -> None:
+    def _beat_once(self) -> None:
         self.beat = monotonic()
-        self._loop.call_later(_BEAT, self._pulse)
+        self._loop.call_later(_BEAT, self._beat_once)
 
     def cancel(self) -> None:
         if self._task is not None and not self._loop.is_closed():

@@ -74,7 +74,7 @@ class ConcurrentChecks(Generic[_T]):
         """Return whether a check of this name is among them."""
         return name in self._checks
 
-    def result(self, name: str) -> _T | None:
+    def get_result(self, name: str) -> _T | None:
         """Wait for the result of a check and return it, or None if the loop was abandoned before the check ended.
 
         Raises:
@@ -94,7 +94,7 @@ class ConcurrentChecks(Generic[_T]):
     def finish(self) -> None:
         """Wait for all checks."""
         for name in self._checks:
-            self.result(name)
+            self.get_result(name)
 
     def close(self) -> None:
         """Cancel unfinished checks, let them clean up, and end the loop, all within a time limit.
@@ -115,7 +115,7 @@ class ConcurrentChecks(Generic[_T]):
             _unfinished.append(self._loop)
 
     def abandon(self) -> None:
-        """Abandon the loop: later calls of ``result`` wait no more."""
+        """Abandon the loop: later calls of ``get_result`` wait no more."""
         self._abandoned = True
 
     def _wait(self, name: str) -> None:

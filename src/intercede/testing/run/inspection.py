@@ -257,7 +257,7 @@ class Inspection:
         for each in self._concurrent_checks:
             if clause.id in each:
                 with _ignore_warning_filters():
-                    return each.result(clause.id)
+                    return each.get_result(clause.id)
         return None
 
     async def _check_on_loop(self, clause: Clause, budget: JobBudget) -> Result:

@@ -119,7 +119,7 @@ class _Compares(FakeBackend):
 
     def _is_alike(self, asked: str, handle: JobHandle) -> bool:
         with suppress(FileNotFoundError):  # the job was purged meanwhile
-            return self.is_alike(asked, str(self._get_job(handle).spec().tag))
+            return self.is_alike(asked, str(self._get_job(handle).read_spec().tag))
         return False
 
 

@@ -154,7 +154,7 @@ class FetchesInputs(_ChangesOutput):
     def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         more = {
             each.name: Path(shutil.copy(self.get_work(handle) / each.name, home / f"{number}"))
-            for number, each in enumerate(Job(self.get_work(handle).parent).spec().inputs)
+            for number, each in enumerate(Job(self.get_work(handle).parent).read_spec().inputs)
         }
         return _replace_fields(output, files={**output.files, **more})
 

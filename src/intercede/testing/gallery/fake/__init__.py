@@ -165,7 +165,7 @@ class FakeBackend:
 
         def has_tag(handle: JobHandle) -> bool:
             try:
-                return self._get_job(handle).spec().tag == tag
+                return self._get_job(handle).read_spec().tag == tag
             except FileNotFoundError:  # the job was purged meanwhile
                 return False
 
