@@ -26,11 +26,11 @@ def list_areas(implementation: type) -> list[str]:
     return list(getattr(implementation, "areas", every))
 
 
-WRONG = gallery.wrong()
-HOSTILE = gallery.hostile()
-RIGHT = gallery.right()
+WRONG = gallery.load_wrong()
+HOSTILE = gallery.load_hostile()
+RIGHT = gallery.load_right()
 KEPT = [(name, area) for name, each in RIGHT.items() for area in list_areas(each)]
-CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in gallery.caught_by(each)]
+CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in gallery.get_caught_by(each)]
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_the_verdict_names_the_clause_of_the_mistake() -> None:
     """The verdict on a wrong plugin names a clause that shall catch it as the first to fix."""
     unexpected: list[str] = []
     for name, each in WRONG.items():
-        caught, also = gallery.caught_by(each), gallery.also_red(each)
+        caught, also = gallery.get_caught_by(each), gallery.get_also_red(each)
         if (not also and len(caught) == 1) or not any(CLAUSES[clause].level is MUST for clause in caught):
             continue  # no other clause could be named, or only a SHOULD catches it
         role = gallery.get_role(each)

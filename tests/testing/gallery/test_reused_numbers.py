@@ -59,7 +59,7 @@ async def reuse_number(backend: BatchBackend, plainq: Ask) -> tuple[JobState, st
 @pytest.mark.asyncio
 async def test_a_foreign_job_is_neither_reported_nor_killed(plainq: Ask, tmp_path: Path) -> None:
     """A scheduler that compares names reports the job as UNKNOWN, and does not kill the foreign job with its number."""
-    async with make_backend(gallery.right()["PlainQueue"], tmp_path) as backend:
+    async with make_backend(gallery.load_right()["PlainQueue"], tmp_path) as backend:
         assert await reuse_number(backend, plainq) == (JobState.UNKNOWN, LISTED)
 
 
@@ -67,7 +67,7 @@ async def test_a_foreign_job_is_neither_reported_nor_killed(plainq: Ask, tmp_pat
 @pytest.mark.asyncio
 async def test_killing_by_number_kills_a_foreign_job(name: str, plainq: Ask, tmp_path: Path) -> None:
     """A wrong scheduler that kills by number kills the foreign job."""
-    async with make_backend(gallery.wrong()[name], tmp_path) as backend:
+    async with make_backend(gallery.load_wrong()[name], tmp_path) as backend:
         _, listed = await reuse_number(backend, plainq)
         assert listed != LISTED
 
@@ -76,7 +76,7 @@ async def test_killing_by_number_kills_a_foreign_job(name: str, plainq: Ask, tmp
 @pytest.mark.asyncio
 async def test_matching_by_number_reports_a_foreign_job(name: str, plainq: Ask, tmp_path: Path) -> None:
     """A wrong scheduler that matches by number reports a lost job as RUNNING."""
-    async with make_backend(gallery.wrong()[name], tmp_path) as backend:
+    async with make_backend(gallery.load_wrong()[name], tmp_path) as backend:
         state, _ = await reuse_number(backend, plainq)
         assert state is JobState.RUNNING
 
@@ -86,7 +86,7 @@ async def test_matching_by_number_reports_a_foreign_job(name: str, plainq: Ask, 
 @pytest.mark.parametrize("area", ["status", "kill"])
 def test_comparing_names_keeps_the_contract_on_a_real_queue(area: str, tmp_path: Path) -> None:
     """A scheduler that compares names is green on the real queue, but for a SHOULD about process groups."""
-    report = run_checks(partial(make_backend, gallery.right()["PlainQueue"], tmp_path), {area})
+    report = run_checks(partial(make_backend, gallery.load_right()["PlainQueue"], tmp_path), {area})
 
     assert [report.results[each].detail for each in report.red if each != "IC-KILL-10"] == []
     assert any(result.state is State.PASSED for result in report.results.values())

@@ -82,7 +82,7 @@ def test_the_document_holds_the_calls_of_a_check() -> None:
 @pytest.mark.parametrize("subject", ["StatusIsText", "CannotSubmit"])
 def test_reports_of_real_runs_match_the_schema(subject: str, tmp_path: Path) -> None:
     """The document of a real run, of a run without results and of a refused subject matches the schema."""
-    factory = {**gallery.wrong(), **gallery.hostile()}[subject]
+    factory = {**gallery.load_wrong(), **gallery.load_hostile()}[subject]
     report = run_checks(factory, ["shape", "IC-SUBMIT-01", "IC-STATUS-01"])
 
     path = write_reports([report], tmp_path, RUN)[0]

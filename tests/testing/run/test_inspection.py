@@ -157,7 +157,7 @@ def test_jobs_are_cleaned_up_if_the_subject_reports_others(tmp_path: Path, monke
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     clauses = make_clauses(first=_leaves_two, second=_leaves_two, third=_leaves_two)
 
-    report = run_checks(gallery.wrong()["AnswersForAllJobs"], clauses=clauses)
+    report = run_checks(gallery.load_wrong()["AnswersForAllJobs"], clauses=clauses)
 
     assert len(report.red) == 3
     assert [each.detail for each in report.results.values() if "left" in each.detail] == []

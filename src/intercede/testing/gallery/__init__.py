@@ -4,7 +4,8 @@
 
     from intercede.testing import gallery, run_checks
 
-    print(run_checks(gallery.wrong()["AnswersForAllJobs"]).line)  # intercede: AnswersForAllJobs is NOT CONFORMANT: fix IC-STATUS-01
+    report = run_checks(gallery.load_wrong()["AnswersForAllJobs"])
+    print(report.line)  # intercede: AnswersForAllJobs is NOT CONFORMANT: fix IC-STATUS-01
 
 Each class is as short as its mistake, and its docstring describes the mistake. An object is made without arguments.
 These class attributes say what to expect:
@@ -28,34 +29,42 @@ from types import MappingProxyType
 
 from intercede.testing.model.role import Role
 
-__all__ = ["also_red", "caught_by", "get_role", "has_expected_message", "hostile", "right", "wrong"]
+__all__ = [
+    "get_also_red",
+    "get_caught_by",
+    "get_role",
+    "has_expected_message",
+    "load_hostile",
+    "load_right",
+    "load_wrong",
+]
 
 _HOSTILE = frozenset({"hostile", "attacks"})
 _OTHERS = _HOSTILE | {"right"}
 """The files whose classes are not meant for one clause."""
 
 
-def wrong() -> Mapping[str, type]:
+def load_wrong() -> Mapping[str, type]:
     """Return the wrong plugins by name. If two roles have the same name, the second is called ``transport:NAME``."""
     return _collect({name for name in _list_modules() if name.rpartition(".")[2] not in _OTHERS})
 
 
-def right() -> Mapping[str, type]:
+def load_right() -> Mapping[str, type]:
     """Return plugins that keep the contract in unusual ways: slow, with threads, with other mappings and so on."""
     return _collect({name for name in _list_modules() if name.endswith(".right")})
 
 
-def hostile() -> Mapping[str, type]:
+def load_hostile() -> Mapping[str, type]:
     """Return plugins that answer with types that the contract does not have, or that attack the process."""
     return _collect({name for name in _list_modules() if name.rpartition(".")[2] in _HOSTILE})
 
 
-def caught_by(implementation: type) -> tuple[str, ...]:
+def get_caught_by(implementation: type) -> tuple[str, ...]:
     """Return the ids of the clauses that must be red because of a wrong plugin."""
     return _get_texts(implementation, "caught_by")
 
 
-def also_red(implementation: type) -> tuple[str, ...]:
+def get_also_red(implementation: type) -> tuple[str, ...]:
     """Return the ids of the other clauses that may be red because of a wrong plugin."""
     return _get_texts(implementation, "also_red")
 

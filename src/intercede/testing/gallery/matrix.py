@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.check import run_checks
-from intercede.testing.gallery import also_red, caught_by, get_role, hostile, wrong
+from intercede.testing.gallery import get_also_red, get_caught_by, get_role, load_hostile, load_wrong
 from intercede.testing.gallery.fake.job import Job
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Report
@@ -49,19 +49,19 @@ class Row:
     @property
     def missing(self) -> tuple[str, ...]:
         """The clauses that should be red but are not."""
-        return tuple(each for each in caught_by(wrong().get(self.name, object)) if each not in self.red)
+        return tuple(each for each in get_caught_by(load_wrong().get(self.name, object)) if each not in self.red)
 
     @property
     def unexpected(self) -> tuple[str, ...]:
         """The clauses that are red but should not be."""
-        implementation = wrong().get(self.name, object)
-        declared = {*caught_by(implementation), *also_red(implementation)}
-        return tuple(each for each in self.red if each not in declared and self.name in wrong())
+        implementation = load_wrong().get(self.name, object)
+        declared = {*get_caught_by(implementation), *get_also_red(implementation)}
+        return tuple(each for each in self.red if each not in declared and self.name in load_wrong())
 
     @property
     def misled(self) -> bool:
         """Whether the verdict says to fix another clause first than one that must be red because of the mistake."""
-        caught = caught_by(wrong().get(self.name, object))
+        caught = get_caught_by(load_wrong().get(self.name, object))
         return self.first not in {None, *caught} and any(CLAUSES[each].level is MUST for each in caught)
 
     @property
@@ -105,13 +105,13 @@ def _shorten_limit(clause: Clause, scale: float) -> Clause:
 
 def _make_row(name: str, *, quick: bool) -> Row:
     """Check one plugin in this process, and return its row."""
-    implementation, first = {**wrong(), **hostile()}[name], None
-    if name in hostile():
+    implementation, first = {**load_wrong(), **load_hostile()}[name], None
+    if name in load_hostile():
         pairs = dict(_check_hostile(implementation).results)
     elif quick:
-        pairs = {each: check_clause(implementation, each).results[each] for each in caught_by(implementation)}
+        pairs = {each: check_clause(implementation, each).results[each] for each in get_caught_by(implementation)}
     else:
-        clauses = _shorten_limits(implementation, {*caught_by(implementation), *also_red(implementation)})
+        clauses = _shorten_limits(implementation, {*get_caught_by(implementation), *get_also_red(implementation)})
         report = run_checks(implementation, role=get_role(implementation), clauses=clauses, concurrent=False)
         pairs, first = dict(report.results), report.first_to_fix
     red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.is_red}
@@ -169,8 +169,8 @@ def kill_jobs(state: Path) -> None:
 
 def format_page() -> str:
     """Write the page of the documentation that lists each wrong plugin, its mistake and the clauses that are red."""
-    rows = wrong()
-    columns = {each for of in rows.values() for each in caught_by(of)}
+    rows = load_wrong()
+    columns = {each for of in rows.values() for each in get_caught_by(of)}
     lines = [
         "# The gallery of wrong plugins",
         "",
@@ -186,7 +186,7 @@ def format_page() -> str:
         "```python",
         "from intercede.testing import gallery, run_checks",
         "",
-        'print(run_checks(gallery.wrong()["AnswersForAllJobs"], {"status"}).results["IC-STATUS-01"].detail)',
+        'print(run_checks(gallery.load_wrong()["AnswersForAllJobs"], {"status"}).results["IC-STATUS-01"].detail)',
         "```",
     ]
     for role in ("backend", "transport", "scheduler"):
@@ -198,7 +198,7 @@ def format_page() -> str:
 
 def _format_row(name: str, implementation: type) -> str:
     does = " ".join((implementation.__doc__ or "").split()).replace("|", "\\|")
-    return f"| `{name}` | {does} | {', '.join(caught_by(implementation))} | {', '.join(also_red(implementation))} |"
+    return f"| `{name}` | {does} | {', '.join(get_caught_by(implementation))} | {', '.join(get_also_red(implementation))} |"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -209,12 +209,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many plugins to check at once")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # for child processes
     asked = parser.parse_args(arguments)
-    if strangers := set(asked.names) - {*wrong(), *hostile()}:
+    if strangers := set(asked.names) - {*load_wrong(), *load_hostile()}:
         parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
     if asked.into:
         asked.into.write_text(json.dumps(asdict(_make_row(asked.names[0], quick=asked.quick))), "utf-8")
         return 0
-    return 1 if _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs) else 0
+    return 1 if _measure_all(asked.names or list(load_wrong()), quick=asked.quick, jobs=asked.jobs) else 0
 
 
 def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:

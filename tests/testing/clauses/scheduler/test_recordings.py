@@ -141,7 +141,7 @@ def test_only_whole_words_are_replaced() -> None:
 
 def test_a_difference_from_a_recording_is_shown() -> None:
     """The finding of a replay holds the recorded and the observed state."""
-    report = run_checks(gallery.wrong()["ForgetsHeld"], ["IC-SCHEDULER-07"], role="scheduler")
+    report = run_checks(gallery.load_wrong()["ForgetsHeld"], ["IC-SCHEDULER-07"], role="scheduler")
     result = report.results["IC-SCHEDULER-07"]
     assert result.state is State.FAILED
     assert "HELD" in result.expected

@@ -33,7 +33,7 @@ def garbled(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Return the report of a transport that garbles arguments, with the backend on top of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        return run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport")
+        return run_checks(gallery.load_wrong()["JoinsWithSpaces"], role="transport")
 
 
 def test_a_quoting_mistake_shows_the_argument(garbled: Report) -> None:
