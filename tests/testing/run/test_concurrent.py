@@ -33,7 +33,10 @@ async def test_checks_wait_at_the_same_time() -> None:
 
     shared = make_checks({"first": waits, "second": opens})
     try:
-        assert [await asyncio.to_thread(shared.get_result, each) for each in ("first", "second")] == ["waited", "opened"]
+        assert [await asyncio.to_thread(shared.get_result, each) for each in ("first", "second")] == [
+            "waited",
+            "opened",
+        ]
     finally:
         shared.close()
 

@@ -102,7 +102,7 @@ def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
     report = run_checks(factory, clauses=clauses)
 
     assert report.results["IC-SHAPE-01"].message.endswith("OSError('no such site')")
-    assert "hint: The sentence above" in report.results["IC-SHAPE-01"].detail
+    assert "hint: The observation says why the subject was refused" in report.results["IC-SHAPE-01"].detail
     assert report.results["IC-SUBMIT-01"].state is State.BLOCKED
 
 
