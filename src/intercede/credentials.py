@@ -45,7 +45,7 @@ class FileCredentials:
     newline at the end of a password, a passphrase or a token does not belong to it.
 
     Args:
-        username: The user of the key or the password. None: the user from the resource's configuration.
+        username: The user of the key or the password. None means the user in the resource's configuration.
         resources: The hosts or endpoints that may receive a password or a token; required with either, since every
             host that receives it knows it from then on. A jump host counts as a host of its own.
         private_key: A file with a key for ssh, in OpenSSH's format or as PEM.
@@ -54,7 +54,7 @@ class FileCredentials:
         password: A file with a password.
         token: A file with a bearer token.
         certificate: A file with an X.509 chain or a proxy, as PEM.
-        certificate_key: A file with the key of the chain. None: the key is in the same file, as in a proxy.
+        certificate_key: A file with the key of the chain. None means that the key is in the same file, as in a proxy.
 
     Raises:
         ConfigError: No file is named, or a file is useless without another one.

@@ -152,7 +152,7 @@ class ForkServer:
             source: The source.
             given: Names to define in it, with their values: basic types, or objects to convert to text.
             descriptors: Descriptors of this process to pass on, by their numbers in the new one.
-            may_leave: Whether its children may go on after its end; otherwise its process group is killed then.
+            may_leave: True lets the children of the process continue after its end. False kills its process group then.
 
         Raises:
             ForkServerError: The server exits at once.

@@ -33,7 +33,7 @@ class Plugin:
     distribution: str
     """The distribution that provides it, in the form of PEP 503."""
     version: str
-    """The version in its metadata; empty if there is none."""
+    """The version in the metadata, or an empty text if there is none."""
     location: str
     """The path of its metadata."""
     builtin: bool

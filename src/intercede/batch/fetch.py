@@ -59,7 +59,7 @@ class _Share:
     unfit: int
     """The number of files whose names the remote tar cannot read from a list."""
     fault: int = 0
-    """The exit code of find(1) if it could not list all files; otherwise 0."""
+    """The exit code of find(1). It is 0 if find(1) listed all files."""
 
 
 class _Text:

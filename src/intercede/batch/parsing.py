@@ -33,7 +33,7 @@ def convert_parser_errors(
         submission_id: The submission whose jobs may be running. It is empty if there are none.
 
     Raises:
-        IntercedeError: The parser raised it on purpose; it is passed on.
+        IntercedeError: The parser raised it on purpose.
         SchedulerError: The parser raised anything else.
     """
     try:

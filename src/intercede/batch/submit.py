@@ -154,7 +154,7 @@ class _LocalFile:
     mode: int
     """The permissions that the file gets on the remote machine."""
     is_program: bool
-    """True if the kernel can execute the file; otherwise sh runs it."""
+    """True if the kernel can execute the file. If it cannot, sh runs the file."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class JobBackend(Submitter, Monitor, Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close everything that entering or a verb has opened; jobs go on. Leaving twice is allowed."""
+        """Close everything that entering or a verb has opened. Jobs continue. Leaving twice is allowed."""
         ...
 
 
@@ -188,7 +188,7 @@ class Purgeable(Protocol):
 
         Returns:
             An outcome for exactly these handles. An unknown job of this resource is ok, a foreign one is not. A job
-            that is QUEUED, HELD or RUNNING is refused (``running``) and goes on.
+            that is QUEUED, HELD or RUNNING is refused (``running``) and continues.
 
         Raises:
             ResourceError: The resource or the connection to it failed.

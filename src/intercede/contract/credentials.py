@@ -31,7 +31,7 @@ CredentialKind = Literal["password", "private_key", "certificate", "token"]
 
 class _Credential(_Data):
     expires: AwareDatetime | None = None
-    """The time at which the credential becomes invalid; None: no known time."""
+    """The time at which the credential becomes invalid, or None if it is not known."""
 
 
 class Password(_Credential):
@@ -94,7 +94,7 @@ class CredentialSet(_Data):
 
     @property
     def expires(self) -> AwareDatetime | None:
-        """The earliest time at which one of them becomes invalid; None: no known time."""
+        """The earliest time at which one of the credentials becomes invalid, or None if no time is known."""
         return min((each.expires for each in self.credentials if each.expires is not None), default=None)
 
 

@@ -62,13 +62,13 @@ class ConfigError(IntercedeError):
     """Data is wrong: an unknown option, a wrong type, both or neither of type and transport with scheduler."""
 
     field: str | None = None
-    """The wrong key; a nested one is dotted."""
+    """The invalid key. A key of an inner table is written with dots."""
     value: object = None
-    """The value of that key."""
+    """The value of the invalid key."""
     expected: str | None = None
     """A description of valid values."""
     where: str | None = None
-    """The file or the argument that held the key."""
+    """The file or the argument that has the invalid key."""
 
 
 class PluginError(IntercedeError):
@@ -79,7 +79,7 @@ class PluginError(IntercedeError):
     name: str | None = None
     """The requested name."""
     distribution: str | None = None
-    """The distribution that provides it, if it is known."""
+    """The distribution that provides the plugin, if it is known."""
     version: str | None = None
     """The version of the distribution."""
     target: str | None = None
@@ -90,7 +90,7 @@ class PluginNotFoundError(PluginError):
     """No plugin has that name. The message lists the existing names and the most similar ones."""
 
     available: tuple[str, ...] = ()
-    """Every name of that group."""
+    """All names in the group."""
 
 
 class PluginAmbiguousError(PluginError):
@@ -119,25 +119,25 @@ class PluginContractError(PluginError):
     """The object does not have the shape that the contract requires. All violations are listed at once."""
 
     violations: tuple[str, ...] = ()
-    """One sentence each."""
+    """The violations of the contract, one sentence each."""
 
 
 class InvalidSpecError(IntercedeError):
     """The request itself is wrong, for any backend: ``copies`` < 1, a missing local input. No job was started."""
 
     field: str | None = None
-    """The wrong part of the request."""
+    """The field of the request that is invalid."""
     value: object = None
-    """The value of that part."""
+    """The value of the invalid field."""
 
 
 class UnsupportedSpecError(IntercedeError):
     """This backend cannot do what the request asks for. No job was started."""
 
     field: str | None = None
-    """The part of the request that this backend cannot honour."""
+    """The field of the request that the backend does not support."""
     value: object = None
-    """The value of that part."""
+    """The value of the unsupported field."""
 
 
 class NotOpenError(IntercedeError):

@@ -210,7 +210,7 @@ class OutputMember(_Data):
     pattern: Annotated[Name, AfterValidator(_check_pattern)]
     """The files to take, relative to the working directory."""
     destination: Url | None = None
-    """None: kept for ``fetch_output``. A URL: the resource uploads the files there, or the backend refuses it."""
+    """The URL to which the resource uploads the files, or None to keep them for ``fetch_output``. It may be refused."""
 
 
 class OutputSpec(_Data):
@@ -259,7 +259,7 @@ class SubmissionSpec(_Data):
     container: ContainerSpec | None = None
     """The image to run in."""
     stdout: RelativePath | None = None
-    """The file in the working directory that receives stdout; None: a file of the backend's own."""
+    """The file in the working directory that receives stdout. If it is None, the backend chooses a file."""
     stderr: RelativePath | None = None
     """The file in the working directory that receives stderr. It must differ from ``stdout``."""
     tag: Tag | None = None

@@ -39,7 +39,7 @@ class ByteSink(Protocol):
             data: Never empty.
 
         Raises:
-            Exception: Any exception; the command is ended, and ``Transport.run`` raises the same exception.
+            Exception: Any exception. It ends the command, and ``Transport.run`` raises it.
         """
         ...
 
@@ -88,12 +88,13 @@ class Transport(Protocol):
         end without reading all of stdin: EPIPE is ignored, and the iterator is closed. Cancelling ends the command and
         what it started, in any process group or session, and returns in bounded time. A process that has detached
         itself (it has started a session of its own, and its parent has ended) does not belong to the command any more:
-        it goes on.
+        it continues.
 
         Args:
             argv: The command and its arguments, at least one. They are passed on byte for byte, without a shell.
-            stdin: Streamed to the command's stdin; None: ``/dev/null``.
-            stdout: Receives the command's stdout while it runs, in bounded memory; None: the result holds all of it.
+            stdin: The bytes for the command's stdin, which are streamed. None means ``/dev/null``.
+            stdout: The sink that receives the command's stdout while it runs. If it is None, the result has the whole
+                stdout.
 
         Returns:
             The exit code (128 + n for death by signal n), stdout, and the last 1 MiB of stderr. A command that does
@@ -102,6 +103,6 @@ class Transport(Protocol):
         Raises:
             NotOpenError: Before entering or after leaving.
             TransportError: The connection is lost, or the exit code cannot be read.
-            Exception: Any exception of the sink or the iterator; the command is ended first.
+            Exception: Any exception of the sink or the iterator, after the command was ended.
         """
         ...

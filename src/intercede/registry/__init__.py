@@ -59,7 +59,7 @@ class Registry:
     # Names
 
     def resolve(self, group: str, name: str) -> Plugin:
-        """Return the plugin that a name means by the rule of precedence; imports nothing.
+        """Return the plugin that a name means by the rule of precedence. This imports no plugin.
 
         ``DISTRIBUTION:NAME`` means the entry of that distribution, whatever the pins.
 
@@ -77,10 +77,10 @@ class Registry:
         return self._resolver.resolve(group, name)
 
     def plugins(self, group: str | None = None) -> tuple[Plugin, ...]:
-        """Return all candidates for all names, sorted, each with its status and the reason; imports nothing.
+        """Return all candidates for all names, sorted, each with its status and the reason. This imports no plugin.
 
         Raises:
-            ConfigError: As ``resolve``.
+            ConfigError: For the same reasons as in ``resolve``.
         """
         return self._resolver.list_plugins(group)
 
@@ -89,10 +89,10 @@ class Registry:
         return self._resolver.list_problems()
 
     def explain(self, group: str, name: str) -> Explanation:
-        """Return how a name is resolved; ``print`` shows the steps of the rule. Imports nothing.
+        """Return the explanation how a name is resolved; ``print`` shows its steps. This imports no plugin.
 
         Raises:
-            ConfigError: As ``resolve``.
+            ConfigError: For the same reasons as in ``resolve``.
         """
         return self._resolver.explain(group, name)
 
@@ -144,7 +144,7 @@ class Registry:
         """Make a transport from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
-            ConfigError: As ``backend``, which has the other errors as well.
+            IntercedeError: The same errors as in ``backend``.
         """
         return self._get_factory().make_transport(config, credentials)
 
@@ -152,7 +152,7 @@ class Registry:
         """Make a scheduler from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
-            ConfigError: As ``backend``, which has the other errors as well.
+            IntercedeError: The same errors as in ``backend``.
         """
         return self._get_factory().make_scheduler(config)
 

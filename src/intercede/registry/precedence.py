@@ -51,13 +51,13 @@ class Explanation:
         self.group = group
         self.name = name
         self.winner = winner
-        """The candidate that the name means; None if it cannot be resolved."""
+        """The candidate that the name means, or None if the name cannot be resolved."""
         self.plugins = plugins
         """All candidates, each with its status."""
         self.steps = steps
         """The steps of the rule up to the one that applied, one sentence each."""
         self.error = error
-        """The error that resolving the name raises; None if there is a winner."""
+        """The error that resolving the name raises, or None if there is a winner."""
 
     def change_plugins(self, change: "Callable[[Plugin], Plugin]") -> "Explanation":
         """Return a copy with every candidate changed by a function."""
@@ -72,7 +72,7 @@ class Explanation:
 
     @property
     def shadowed_builtin(self) -> Plugin | None:
-        """The built-in that the winner shadows without a pin or a qualified name; None if there is none."""
+        """The built-in that the winner shadows without a pin or a qualified name, or None if there is none."""
         if self.winner is None or self.winner.builtin or self.winner.status == "pinned" or ":" in self.name:
             return None
         return next((each for each in self.plugins if each.builtin and each.target != self.winner.target), None)
@@ -193,14 +193,14 @@ def decide(
     chosen: Pin | None = None,
     policy: frozenset[str] | None = None,
 ) -> Explanation:
-    """Apply the rule to the candidates of one name. Raises nothing: the explanation has the error, if there is one.
+    """Apply the rule to the candidates of one name. If no candidate wins, the result has the error.
 
     Args:
         group: The group.
         name: The name, unqualified.
         candidates: The candidates that discovery found.
         chosen: The pin for the name, if there is one.
-        policy: The distributions allowed besides the built-ins; None allows all.
+        policy: The distributions that are allowed besides the built-ins. None allows all.
     """
     return _Case(group, name, [_apply_policy(each, policy) for each in candidates]).decide(chosen)
 

@@ -60,7 +60,7 @@ class Resolver:
     # The methods of Registry
 
     def resolve(self, group: str, name: str) -> Plugin:
-        """Return the plugin that a name means; see ``Registry.resolve``."""
+        """Return the plugin that a name means. ``Registry.resolve`` has the details."""
         explanation = self.explain(group, name)
         if explanation.winner is None:
             self._raise_error(explanation)
@@ -69,7 +69,7 @@ class Resolver:
         return explanation.winner
 
     def explain(self, group: str, name: str) -> Explanation:
-        """Return how a name is resolved; see ``Registry.explain``."""
+        """Return the explanation how a name is resolved. ``Registry.explain`` has the details."""
         setting = os.environ.get(PREFER, ""), os.environ.get(POLICY, "")
         if setting != self._decided_for:
             self._decisions.clear()
@@ -82,18 +82,18 @@ class Resolver:
         return decision
 
     def list_plugins(self, group: str | None) -> tuple[Plugin, ...]:
-        """Return all candidates; see ``Registry.plugins``."""
+        """Return all candidates for all names. ``Registry.plugins`` has the details."""
         group = group if group is None else check_group(group)
         names = sorted(key for key in self._scan() if group in {None, key[0]})
         return tuple(plugin for key in names for plugin in self.explain(*key).plugins)
 
     def list_problems(self) -> tuple[str, ...]:
-        """Return the problems of the environment; see ``Registry.problems``."""
+        """Return the problems in the environment. ``Registry.problems`` has the details."""
         self._scan()
         return self._problems
 
     def prefer(self, group: str, name: str, distribution: str) -> None:
-        """Pin a name to a distribution; see ``Registry.prefer``."""
+        """Pin a name to a distribution. ``Registry.prefer`` has the details."""
         self._pins[group, name] = make_pin(group, name, distribution, "registry.prefer")
         self._decisions.clear()
 
