@@ -1,4 +1,4 @@
-"""For every plugin: errors about its options, and the check of a number."""
+"""Helpers for every plugin: make errors about options, and check the options that are numbers."""
 
 import math
 from typing import TypeVar
@@ -49,7 +49,7 @@ def check_number(
         most: The largest valid number.
 
     Raises:
-        ConfigError: The value is not such a number, or out of bounds. True and False are no numbers.
+        ConfigError: The value is not such a number, or out of bounds. True and False are not numbers.
     """
     if (
         isinstance(value, int | kind)

@@ -1,4 +1,4 @@
-"""For schedulers: a script of the plugin's own with values filled in, and the error for a command that failed."""
+"""Helpers for schedulers: read a script and fill in values, and make the error for a command that failed."""
 
 import re
 import shlex
@@ -67,8 +67,8 @@ def scheduler_error(
     Args:
         message: What failed, without a full stop.
         result: The result of the fragment. Its exit code and the last 500 characters of its stderr become attributes.
-        retryable: True for an outage, so that the same call may succeed later; or a function that tells it from those
-            characters.
+        retryable: True for an outage, so that the same call may succeed later; or a function that decides this from
+            these characters.
         refused: True if the scheduler has certainly refused the submission as a whole.
     """
     stderr = result.stderr.decode("utf-8", "replace").strip()[-_SHOWN:]

@@ -1,4 +1,4 @@
-"""For transports: arguments as bytes, the end of a stream, and commands that end when the transport is left."""
+"""Helpers for transports: encode arguments, keep the end of a stream, and end running commands on leaving."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,7 @@ class RunningCommands:
             return await self._commands.run(run_command, argv, stdin, stdout)
 
     ``run_command(argv, stdin, stdout)`` is the transport's own coroutine function. When its task is cancelled, it ends
-    the command in bounded time, and raises the cancellation again.
+    the command within a time limit, and raises the cancellation again.
     """
 
     def __init__(self) -> None:
@@ -103,8 +103,8 @@ class RunningCommands:
     ) -> CommandResult:
         """Run a command in a task of its own, and return its result.
 
-        If the caller is cancelled, the task is cancelled, once, however often the caller is: the command can be ended
-        in peace. The caller waits for that at most half a minute.
+        If the caller is cancelled, the task is cancelled only once, however often the caller is cancelled, so that
+        ending the command is not interrupted. The caller waits at most half a minute for the end of the command.
 
         Raises:
             NotOpenError: The transport is not open, or was left while the command ran.
@@ -137,4 +137,4 @@ class RunningCommands:
         finally:
             self._ending.discard(task)
         if task.done() and not task.cancelled():
-            task.exception()  # asyncio must not warn about it: the caller raises the cancellation
+            task.exception()  # asyncio must not warn about this exception: the caller raises the cancellation instead

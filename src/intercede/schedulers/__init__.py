@@ -1,1 +1,1 @@
-"""Schedulers, one module each. The registry loads them through entry points, so no module imports them."""
+"""The built-in schedulers, one module each. The registry loads each by its entry point, so no module imports it."""

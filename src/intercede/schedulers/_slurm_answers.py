@@ -73,7 +73,7 @@ def parse_queued(batch: Batch, result: CommandResult) -> Queued:
 
 @dataclass
 class _Chunk:
-    """The copies of one array, and the output of its sbatch on one channel."""
+    """The copies of one array, and what the call of sbatch for this array wrote to stdout or to stderr."""
 
     first: int
     count: int
@@ -86,7 +86,7 @@ class _Chunk:
 
     @property
     def job(self) -> tuple[str, str] | None:
-        """The job's id and its cluster, from the last line that has their form; other lines are messages."""
+        """The job's id and its cluster, from the last line of the form ``ID[;CLUSTER]``. Other lines are messages."""
         accepted = [match for line in self.lines if (match := _ACCEPTED.fullmatch(line.strip()))]
         return (accepted[-1][1], accepted[-1][2] or "") if accepted else None
 
@@ -145,7 +145,7 @@ class _Section:
 
     tool: str = ""
     cluster: str = ""
-    """The cluster as it follows a job's id: with a semicolon; empty for the local cluster."""
+    """The suffix that a job's id has on this cluster: ``;NAME``, or an empty text for the local cluster."""
     code: int | None = None
     lines: list[str] = field(default_factory=list[str])
 
@@ -165,7 +165,7 @@ class _Section:
 
     @property
     def rows(self) -> Iterator[tuple[str, "_Row"]]:
-        """Slurm's id of a job and its row, for each row that has one of our names or cannot be read."""
+        """Slurm's id of a job and its row, for each row that names one of our jobs, or cannot be read."""
         parse = _parse_squeue_row if self.tool == "squeue" else _parse_sacct_row
         for line in self.lines:
             job, bar, rest = line.partition("|")
@@ -179,10 +179,13 @@ class _Row:
 
     status: JobStatus
     name: str | None
-    """The job's name without its ``ic-``. None: the row cannot be read, so it may be about any job with this number."""
+    """The job's name without its ``ic-``, or None if the row cannot be read.
+
+    A row that cannot be read may be about any job that has its number.
+    """
 
     def is_about(self, native: str) -> bool:
-        """Return whether the row is about this job, which has the same number: the names must be equal as well."""
+        """Return whether the row may be about a job that has the same number. The names must be equal too."""
         return self.name is None or native.endswith(f"@{self.name}")
 
 
@@ -237,15 +240,15 @@ class Jobs:
                 self._listed.setdefault(native, row.status)
 
     def add_unanswered(self, natives: Iterable[str], why: str) -> None:
-        """Make the jobs UNKNOWN about which accounting gave no answer.
+        """Set the status of some jobs to UNKNOWN, because accounting gave no answer about them.
 
-        They must not be absent: a job that we killed and that is absent counts as ended.
+        These jobs must not be absent from the statuses: a job that we killed and that is absent counts as ended.
         """
         evidence = f"squeue does not list it, and accounting gave no answer: {why}"
         self._unanswered |= dict.fromkeys(natives, JobStatus(state=JobState.UNKNOWN, evidence=evidence))
 
     def get(self, native: str) -> JobStatus | None:
-        """Return the status of a job; None if no row is about it.
+        """Return the status of a job, or None if no row is about the job.
 
         If an array was cancelled before any task began, it has a single row, which is about every task without a row of
         its own. If such a row has another state, it is about the tasks that wait, and not about a task that was
@@ -257,7 +260,10 @@ class Jobs:
         return rest if rest and rest.state.final else None
 
     def _find_tasks(self, whole: str, tasks: str) -> Iterator[str]:
-        """Yield the tasks of an array that were asked for and that a row names. A wide range costs no more time."""
+        """Yield those tasks of an array that a row names and that the caller asked for.
+
+        A row that names a wide range takes no longer than one that names a single task.
+        """
         asked = self._tasks.get(whole, [])
         for each in _parse_ranges(tasks):
             near = asked[bisect_left(asked, (each.start, "")) : bisect_left(asked, (each.stop, ""))]
@@ -265,7 +271,7 @@ class Jobs:
 
     @cached_property
     def _tasks(self) -> Mapping[str, list[tuple[int, str]]]:
-        """Each array -> its tasks that were asked for, as pairs of number and native id, in order."""
+        """Array -> those of its tasks that the caller asked for, as sorted pairs of a number and a native id."""
         tasks: dict[str, list[tuple[int, str]]] = {}
         for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
             if match["task"] is not None:
@@ -290,7 +296,7 @@ def _parse_ranges(tasks: str) -> Iterator[range]:
 
 
 def parse_jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
-    """Return the statuses of these jobs: as squeue lists them, and as accounting knows the others.
+    """Return the statuses of these jobs: from squeue if it lists the job, otherwise from accounting.
 
     Raises:
         SchedulerError: squeue failed, or the end of the answer is missing.
@@ -314,7 +320,9 @@ def _list_unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _parse_squeue_row(row: str) -> _Row | None:
-    """Parse a row of squeue without its id; return None for a job that is not ours. It is cached: many rows are equal.
+    """Parse a row of squeue without its id, or return None for a job that is not ours.
+
+    The result is cached, because many rows are equal.
 
     The end of a job is a wait status in Slurm 22.05, and CODE:SIGNAL in 24.11.
     """
@@ -329,7 +337,7 @@ def _parse_squeue_row(row: str) -> _Row | None:
 
 @lru_cache(maxsize=4096)
 def _parse_sacct_row(row: str) -> _Row | None:
-    """Parse a row of sacct without its id; return None for a job that is not ours.
+    """Parse a row of sacct without its id, or return None for a job that is not ours.
 
     A job without an end becomes UNKNOWN: Slurm does not list it any more, so its state in accounting is out of date.
     """
@@ -355,18 +363,20 @@ def _make_unreadable(row: str) -> _Row:
 
 
 def get_job(native: str) -> str:
-    """Return the number of a job, or of its array; an empty text for an invalid id."""
+    """Return the number of a job, or of its array. The number is an empty text if the id is invalid."""
     match = _NATIVE.fullmatch(native)
     return match["job"] if match else ""
 
 
 def parse_denied(result: CommandResult) -> Mapping[str, str]:
-    """Return the ids of the jobs that scancel may not end -> its message for each."""
+    """Return job number -> scancel's message, for each job that scancel is not allowed to end."""
     return {match[1]: match[2] for match in _DENIED.finditer(_decode(result.stderr))}
 
 
 def parse_found(result: CommandResult) -> Mapping[int, str]:
-    """Return the id of every copy in the chunks that have an owner: Slurm accepts an array as a whole, or not at all.
+    """Return the id of every copy whose array Slurm has accepted. It accepts an array as a whole, or not at all.
+
+    The array of some consecutive copies is called a chunk. Its owner is the job that Slurm has for it.
 
     Raises:
         SchedulerError: squeue failed, the answer is unreadable, or a chunk got neither an owner nor a fence.

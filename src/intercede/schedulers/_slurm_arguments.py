@@ -1,4 +1,4 @@
-"""Checks what a site adds to the arguments of sbatch: each copy must still run once, and under the name we give it."""
+"""Checks the arguments that a site adds for sbatch: each copy must still run once, under the name that we give it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -56,7 +56,7 @@ _FLAGS = frozenset(
 
 
 def find_objection(words: Sequence[str]) -> str | None:
-    """Return why sbatch must not get these words; None if it may.
+    """Return the reason why sbatch must not get these words, or None if it may get them.
 
     sbatch accepts abbreviated long options, and several short options in one word.
     """
@@ -72,7 +72,7 @@ def find_objection(words: Sequence[str]) -> str | None:
 
 
 def _parse_option(word: str) -> tuple[Sequence[str], bool]:
-    """Return the refused options that the word may stand for, and whether the next word may be its value."""
+    """Return the refused options that the word is or may abbreviate, and whether the next word may be a value."""
     return _parse_long(word) if word.startswith("--") else _parse_short(word)
 
 

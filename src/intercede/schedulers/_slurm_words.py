@@ -52,8 +52,8 @@ def make_status(word: str, *, code: int | None = None, signal: int | None = None
 
     Args:
         word: The state, short or long; ``CANCELLED by 1000`` and ``CANCELLED+`` are also valid.
-        code: The exit code of the batch script; None if it is unknown.
-        signal: The signal that ended the batch script; None or 0 if none did.
+        code: The exit code of the batch script, or None if it is unknown.
+        signal: The signal that ended the batch script, or None or 0 if no signal did.
         reason: Slurm's reason for a job that waits or failed.
     """
     status = _STATES.get(re.split(r"[ +]", word, maxsplit=1)[0])
@@ -72,7 +72,7 @@ def make_status(word: str, *, code: int | None = None, signal: int | None = None
 def _make_failed_status(code: int | None, signal: int | None) -> JobStatus:
     if signal == _LAUNCH_ERROR or (
         signal and code
-    ):  # no process ends in both ways: it is one of Slurm's own error numbers
+    ):  # no process both exits and dies of a signal: this is one of Slurm's own error numbers
         return JobStatus(state=JobState.FAILED, reason="launch_failure")
     if code and code in _KILLED:  # the shell's code for a payload that a signal ended; the record has the signal too
         signal = code - _SIGNALLED
@@ -96,10 +96,10 @@ _BY_SITE = re.compile(
     r"sbatch: error: Batch job submission failed: Unspecified error",
     re.IGNORECASE | re.MULTILINE,
 )
-"""A certain refusal by a site's job_submit plugin.
+"""The messages after which it is certain that a site's job_submit plugin refused the job.
 
-Its message arrives with the controller's answer. The client prints it while it reads the answer, right before the
-message for an error without a number (``_unpack_return_code2_msg`` in ``slurm_protocol_pack.c``). The client's own
+The plugin's message arrives with the controller's answer. The client prints it while it reads the answer, right before
+the message for an error without a number (``_unpack_return_code2_msg`` in ``slurm_protocol_pack.c``). The client's own
 complaints name its functions, or its authentication and sockets.
 """
 _OUTAGE = re.compile(
@@ -120,9 +120,12 @@ _LIMIT = re.compile(
 )
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _OF_THE_JOB = re.compile(r"\b(QOS|Assoc)(Max|Min|Grp)\w+")
-"""Limits on the job itself, which waiting does not change. sbatch prints their name before the message of _POLICY."""
+"""The names of limits that the job itself exceeds, so waiting does not help. In sbatch's text, one precedes _POLICY."""
 _KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
-"""The codes that a shell reports for a command that a signal ended. sbatch exits with 255 for unknown arguments."""
+"""The exit codes by which a shell reports that a signal ended a command.
+
+255 is not one of them: sbatch exits with 255 for unknown arguments.
+"""
 
 
 def is_ambiguous(returncode: int, text: str) -> bool:

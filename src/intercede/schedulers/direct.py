@@ -44,7 +44,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
         "there is no /proc here that shows the processes of host {}: have it mounted, or ask on that host",
     ),
 }
-"""Why the processes of a copy cannot be seen: the fragment's word -> the native state, and what to do about it."""
+"""The fragment's word for a copy whose processes cannot be seen -> the native state, and evidence with an advice."""
 
 
 class DirectScheduler:
@@ -55,7 +55,7 @@ class DirectScheduler:
 
     Args:
         slots: The number of cores that one submission may use. A copy takes ``cpus`` of them, and one copy always
-            runs. None: all cores of the machine.
+            runs. None means all cores of the machine.
         grace_s: Seconds between TERM, which asks the processes of a copy to end, and KILL.
 
     Raises:
@@ -67,7 +67,7 @@ class DirectScheduler:
         self._grace = check_number("grace_s", grace_s, int, least=0)
 
     def min_poll_interval(self) -> float:
-        """Return 0: a listing costs no batch system anything."""
+        """Return 0: there is no batch system that listings could burden."""
         return 0.0
 
     def stages_own_files(self) -> bool:
@@ -159,7 +159,7 @@ def _read(name: str, **values: str | int | None) -> str:
 
 
 def _parse_lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, str]]:
-    """Return the lines of the answer that are about these ids, each as id, word and rest."""
+    """Return the lines of the answer that are about these ids, each split into its id, its next word and its rest."""
     asked = frozenset(ids)
     split = [line.split(" ", 2) for line in result.stdout.decode("utf-8", "replace").splitlines()]
     return [(words[0], words[1], "".join(words[2:])) for words in split if len(words) > 1 and words[0] in asked]

@@ -35,7 +35,10 @@ _TOOLS = ToolEnvironment(
         "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
     ),
 )  # fmt: skip
-"""``keep`` has the variables that choose who pays, where a job runs, and how the controller is reached."""
+"""The environment variables that Slurm's tools must not see.
+
+``keep`` lists the exceptions: variables that choose who pays, where a job runs, and how the controller is reached.
+"""
 _ENDING = frozenset({"COMPLETING", "CG"})
 
 
@@ -45,8 +48,8 @@ class SlurmScheduler:
     Args:
         submit_arguments: Further arguments for sbatch, such as ``--account=physics``. Arguments that would keep a copy
             from running once under its name, such as ``--array`` or ``--wait``, are refused.
-        clusters: The clusters that may get jobs, of which Slurm chooses one. Empty: the local cluster.
-        max_array_size: The maximum number of copies in an array. None: the limit in Slurm's configuration.
+        clusters: The clusters that may get jobs, of which Slurm chooses one. Empty means the local cluster.
+        max_array_size: The maximum number of copies in an array. None means the limit in Slurm's configuration.
 
     Raises:
         ConfigError: An option is invalid.
@@ -71,7 +74,7 @@ class SlurmScheduler:
         return False
 
     def tool_environment(self) -> ToolEnvironment:
-        """Return the variables that the tools must not see. Variables that choose who pays and where jobs run stay."""
+        """Return the variables to hide from Slurm's tools. Those that choose who pays or where jobs run are kept."""
         return _TOOLS
 
     def submit_script(self, batch: Batch) -> str:
@@ -144,9 +147,9 @@ def _check_words(field: str, given: Sequence[str], pattern: str, expected: str) 
 
 
 def _write_request(resources: Resources) -> list[str]:
-    """Return the arguments of sbatch for one copy. It runs once, unless a site's own arguments allow requeueing.
+    """Return the arguments of sbatch for one copy. The copy runs once, unless a site's own arguments allow requeueing.
 
-    Slurm discards the output of the job: the wrapper writes that of the payload to files.
+    Slurm discards the output of the job, because the wrapper writes the output of the payload to files.
     """
     words = ["--ntasks=1", "--nodes=1", f"--cpus-per-task={resources.cpus}", "--no-requeue"]
     words += ["--output=/dev/null", "--error=/dev/null"]
@@ -162,7 +165,7 @@ def _write_request(resources: Resources) -> list[str]:
 
 
 def _make_outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
-    """Return the outcome of a kill; None if Slurm reported neither an end nor a refusal."""
+    """Return the outcome of a kill, or None if Slurm reported neither an end nor a refusal."""
     if status is not None and (status.state.final or status.native in _ENDING):
         return OpOutcome(ok=True)
     return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)

@@ -12,11 +12,14 @@ __all__ = ["ProcessTree"]
 
 _PROC = Path("/proc")
 _PER_TURN = 100
-"""The number of processes that are read before other tasks run; reading them takes a millisecond or two."""
+"""The number of processes that are read before other tasks run. Reading 100 processes takes one or two milliseconds."""
 _CHILDREN_FIRST = frozenset({signal.SIGCONT, signal.SIGKILL})
 _SUSPEND_SECONDS, _POLL_SECONDS = 1.0, 0.002
 _MAX_DEPTH = 100
-"""The most ancestors to count. Processes come and go while they are read, so a chain of parents may form a cycle."""
+"""The maximum number of ancestors that are counted.
+
+Processes come and go while they are read, so a chain of parents may seem to form a cycle.
+"""
 
 
 class _Process(NamedTuple):
@@ -65,9 +68,10 @@ class ProcessTree:
         return bool(processes and targets)
 
     async def suspend(self) -> None:
-        """Send STOP until every process of the command is stopped, for a second at most.
+        """Send STOP until every process of the command is stopped, or a second has passed.
 
-        If some processes got TERM before all are stopped, a waiting process could continue when another one dies.
+        A caller that sends TERM calls this first. Otherwise a script that waits for another process could continue when
+        that process ends before the script gets TERM.
         """
         clock = asyncio.get_running_loop().time
         end = clock() + _SUSPEND_SECONDS
@@ -104,7 +108,7 @@ def _count_ancestors(pid: int, processes: Mapping[int, _Process], members: Colle
 
 
 async def _read_processes() -> dict[int, _Process]:
-    """Return every living process by pid; empty if /proc does not show the pid namespace of this process."""
+    """Return pid -> living process. It is empty if /proc does not show the pid namespace of this process."""
     found: dict[int, _Process] = {}
     try:
         if str((_PROC / "self").readlink()) != str(os.getpid()):

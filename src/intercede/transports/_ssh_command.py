@@ -25,31 +25,43 @@ __all__ = ["Command", "build_command_line", "parse_exit_code"]
 _NOISE_LIMIT, _TAIL_LIMIT = 4096, 200
 _MAX_EXIT_CODE = 255
 _MARK_FIRST_BYTES = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
-"""Bytes that output rarely ends with: data that looks like the start of a mark is held back until the next byte."""
+"""The bytes with which an end mark may begin. Output rarely ends with one of them.
+
+If output does end like the start of the mark, this end is held back until the next byte arrives.
+"""
 _WINDOW = 2**22
-"""The number of bytes that may be in transit: 40 MB per second at a round trip of 100 ms. Each read takes all of them:
-asyncssh enlarges the window again whenever reading resumes, so small reads would add another window each."""
+"""The number of bytes that may be in transit. It allows 40 MB per second at a round trip of 100 ms.
+
+Each read asks for all of these bytes. asyncssh enlarges the window whenever reading resumes, so each small read would
+enlarge it by another window.
+"""
 _TINYSSH, _KEEP_READING_SECONDS = "tinyssh", 0.02
 _FINISH_SECONDS = 10.0
 _SIGNAL_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 
 _START = 'exec /bin/sh -c \'echo {0}""{1} $$; echo {0}""{1} $$ >&2; read -r IC_LINE && eval "$IC_LINE"\''
-"""The mark is printed in two halves: a login shell that traces its commands prints it whole. ``read`` takes no byte
-beyond its line (POSIX), so the rest of stdin belongs to the command. It fails if the connection is lost within the
-line."""
+"""The command line of every session. Its sh prints a start mark, and then runs the first line of stdin.
+
+The mark is written in two halves, because a login shell that traces its commands would print a whole mark too early.
+``read`` takes no byte beyond its line (POSIX), so the rest of stdin belongs to the command. ``read`` fails if the
+connection is lost within the line.
+"""
 
 _LINE = (
     b"unset IC_LINE; trap : HUP INT TERM; exec 3>&2 2>/dev/null; set -- '%(mark)b'; "
     b"(exec 2>&3 3>&-; %(newline)b%(command)b%(stdin)b); "
     b'IC_CODE=$?; echo "$1 $IC_CODE"; echo "$1 $IC_CODE" >&3\n'
 )
-"""This line runs the command in a subshell. The messages of its sh, such as "Killed", are discarded. The sh survives a
-TERM to its group until the command has ended."""
+"""The line that the sh of a session runs. It runs the command in a subshell.
+
+The messages of that sh, such as "Killed", are discarded. The sh survives a TERM to its process group until the command
+has ended.
+"""
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = Path(__file__).with_name("_ssh_finish.sh").read_text("utf-8")
-"""The script that ends a command and what it started, even if its sh leads no process group (dropbear)."""
+"""The script that ends a command and all that the command started, even if its sh leads no process group (dropbear)."""
 
 
 def build_command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
@@ -81,7 +93,7 @@ def parse_exit_code(digits: bytes) -> int:
 
 
 OpenConnection = Callable[[], contextlib.AbstractAsyncContextManager[asyncssh.SSHClientConnection]]
-"""Opens a second connection to the server of a command."""
+"""Opens a second connection to the server on which a command runs."""
 
 
 class Command:
@@ -182,12 +194,12 @@ class Command:
             async for data in iterator:
                 if not await self._write(data):
                     return
-            self._process.stdin.write_eof()  # not after an error: partial input would look complete
+            self._process.stdin.write_eof()  # stdin stays open after an error: partial input would look complete
         finally:
             await close_source(iterator)
 
     async def _write(self, data: bytes) -> bool:
-        """Send the data; return False if the command does not read any more."""
+        """Send the data, and return False if the command does not read any more."""
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
@@ -197,15 +209,18 @@ class Command:
         return True
 
     async def end(self) -> None:
-        """End the command and what it started, in bounded time. It does nothing if the connection is lost."""
+        """End the command and what it started, within a time limit. This does nothing if the connection is lost."""
         if self._pid is None:
-            return  # its sh has no command to run, and reads the end of stdin
+            return  # no command was sent: the sh reads the end of stdin, and exits
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
             async with asyncio.timeout(_FINISH_SECONDS):
                 await self._end_remotely(self._pid)
 
     async def _end_remotely(self, pid: int) -> None:
-        """End the command with a script: not every server honours ssh's own signals, and none reports their effect."""
+        """End the command with a script, or else with ssh's signals.
+
+        The script comes first, because not every server honours ssh's signals, and no server reports their effect.
+        """
         with contextlib.suppress(asyncssh.ChannelOpenError, TransportError, AuthenticationError):
             if await self._run_finish_script(pid):
                 return
@@ -219,11 +234,11 @@ class Command:
         except asyncssh.ChannelOpenError:
             if self.is_lost:
                 raise
-        async with self._open_connection() as connection:  # this connection allows no other session now
+        async with self._open_connection() as connection:  # the command's own connection allows no more sessions now
             return await _finish_through(pid, self._mark_half, Command(connection, self._open_connection))
 
     async def close(self) -> None:
-        """Close the session, and wait a bounded time until the server has released it."""
+        """Close the session, and wait until the server has released it, or a time limit is reached."""
         if self._opening is None:
             return
         self._opening.add_done_callback(_close_unused_session)
@@ -251,7 +266,7 @@ def _close_unused_session(opening: "asyncio.Task[asyncssh.SSHClientProcess[bytes
 
 
 async def _wait_for_readers(readers: Sequence[asyncio.Task[int]], feeder: asyncio.Task[None]) -> None:
-    """Wait for the readers; raise at once what a reader, the sink or the iterator raises."""
+    """Wait for the readers. An exception of a reader, of the sink or of the iterator is raised at once."""
     waiting: set[asyncio.Task[int] | asyncio.Task[None]] = {feeder, *readers}
     while not waiting.isdisjoint(readers):
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -279,9 +294,9 @@ class _Stream:
         return int(found[1])
 
     async def copy_to(self, sink: ByteSink) -> int:
-        """Write the command's output to the sink; return the exit code after the end mark.
+        """Write the command's output to the sink, and return the exit code that follows the end mark.
 
-        Processes that the command left running may write after that mark; their output is ignored.
+        Processes that the command left running may write after the end mark; their output is ignored.
         """
         if not self._has_begun:
             await self.read_start_mark()

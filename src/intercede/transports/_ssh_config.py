@@ -43,7 +43,7 @@ class Login:
     Args:
         host: The name or address to connect to.
         port: The port to connect to.
-        username: The user on the remote host; None: the name of the local user.
+        username: The user on the remote host. None means the name of the local user.
         jump: Jump hosts, as ``ssh -J`` takes them.
         proxy_command: The command that provides the connection, run by ``$SHELL``.
         alias: The name by which host keys are looked up.
@@ -53,9 +53,9 @@ class Login:
         check_host_ip: Whether the key must also match the one listed for the address.
         rules: The requirements for every host key.
         identities: Files of keys to log in with; unreadable files are skipped.
-        certificates: Files of certificates for these keys; if empty, the certificates next to the keys.
+        certificates: Files of certificates for these keys. If there are none, those next to the keys are used.
         identities_only: Whether only these keys of the agent may be offered.
-        agent: The path of the agent's socket; "": no agent.
+        agent: The path of the agent's socket. If it is empty, no agent is used.
         options: Further options for asyncssh.
     """
 
@@ -130,7 +130,7 @@ async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
             stdout, _ = await process.communicate()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
-                if process.returncode is None:  # after its end, the pid may belong to another process
+                if process.returncode is None:  # if the command has ended, another process may have its pid
                     os.killpg(process.pid, signal.SIGKILL)
             await wait_uninterrupted(asyncio.ensure_future(process.wait()), _END_SECONDS)
             raise
@@ -193,14 +193,14 @@ class _Answer:
         return self._lines.get(keyword, [])
 
     def get_one(self, keyword: str) -> str:
-        """Return the value of the only line with this keyword; "" without such a line."""
+        """Return the value of the only line with this keyword, or "" if there is no such line."""
         values = self.get_all(keyword)
         if len(values) > 1:  # the value of a variable may hold a newline, and so forge a line
             raise _build_config_error(self._file, f"has more than one {keyword}", "values on one line")
         return values[0] if values else ""
 
     def get_words(self, keyword: str, separator: str | None = None) -> list[str]:
-        """Return the words of the keyword's only line; empty for ``none``."""
+        """Return the words of the only line with this keyword. The value ``none`` has no words."""
         words = [each for each in self.get_one(keyword).split(separator) if each]
         return [] if words == ["none"] else words
 
@@ -264,7 +264,9 @@ def _select_tokens(tokens: Mapping[str, str], names: str) -> dict[str, str]:
 
 
 def expand_tokens(text: str, tokens: Mapping[str, str], variables: Mapping[str, str] | None = None) -> str:
-    """Expand ``%x`` from the tokens, and ``${NAME}`` from the environment or the given variables (``{}``: none).
+    """Expand ``%x`` from the tokens, and ``${NAME}`` from the variables.
+
+    If the variables are None, the environment is used. If they are empty, ``${NAME}`` is not expanded.
 
     Raises:
         ValueError: A token or a variable is unknown.
@@ -276,7 +278,7 @@ def expand_tokens(text: str, tokens: Mapping[str, str], variables: Mapping[str, 
         token, variable = match.group(1), match.groups()[-1]
         found = tokens.get(token) if token is not None else known.get(variable)
         if found is None:
-            raise ValueError(f"{match[0]} is unknown")  # the command is not repeated: it may hold a password
+            raise ValueError(f"{match[0]} is unknown")  # the text is not quoted: it may hold a password
         return found
 
     return pattern.sub(replace, text)
@@ -287,7 +289,7 @@ def _expand_identity_files(names: Sequence[str], tokens: Mapping[str, str]) -> l
 
 
 def _find_agent_socket(named: str) -> str:
-    """Return the path of the agent's socket for a value of IdentityAgent; empty if there is no agent."""
+    """Return the path of the agent's socket for a value of IdentityAgent. It is empty if there is no agent."""
     if named.lower() == "none":
         return ""
     if named in {"", "SSH_AUTH_SOCK"}:
@@ -298,7 +300,7 @@ def _find_agent_socket(named: str) -> str:
 
 
 def _parse_known_hosts_command(answer: _Answer, tokens: Mapping[str, str]) -> list[str]:
-    """Return the words of KnownHostsCommand. Tokens of the server's key are refused: it is not known at that time."""
+    """Return the words of KnownHostsCommand. Tokens of the server's key are refused: the key is not known yet."""
     words = answer.get_one("knownhostscommand").split()
     if not words:
         return []

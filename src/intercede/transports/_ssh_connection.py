@@ -119,7 +119,7 @@ class Connection:
 
     Args:
         server: The server to connect to.
-        credentials: The provider of credentials; None: the agent and the user's own keys, as for ``ssh``.
+        credentials: The provider of credentials. None means the agent and the user's own keys, as for ``ssh``.
     """
 
     def __init__(self, server: Server, credentials: CredentialProvider | None) -> None:
@@ -140,7 +140,7 @@ class Connection:
             AuthenticationError: The server refuses the login.
             ConfigError: The configuration asks for something that this transport does not support.
         """
-        if self._connecting is None:  # otherwise the last connection of the chain may be that of a jump host
+        if self._connecting is None:  # while connecting, the last connection of the chain may be to a jump host
             if self._chain and not self._chain[-1].is_closed():
                 return self._chain[-1]
             self._connecting = asyncio.create_task(self._connect_with_retries())
@@ -148,7 +148,7 @@ class Connection:
         return await asyncio.shield(self._connecting)
 
     def renew(self) -> None:
-        """Drop a connection that used to open sessions and no longer does; the next command opens another one."""
+        """Drop a connection that used to open sessions and no longer does. The next command opens a new connection."""
         if self.has_served and self._connecting is None and self._chain:
             self._chain[-1].abort()
 
@@ -171,7 +171,7 @@ class Connection:
             await connection.close()
 
     async def close(self) -> None:
-        """Close the connection, in bounded time."""
+        """Close the connection, within a time limit."""
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
@@ -208,7 +208,7 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     async def _connect_once(self, deadline: float) -> asyncssh.SSHClientConnection:
-        await self._hang_up()  # what is left of an earlier connection
+        await self._hang_up()  # close what is left of an earlier connection
         self.has_served = False
         try:
             await self._log_in_to_every_hop(deadline)
@@ -245,7 +245,7 @@ class Connection:
             self._forget_credentials(endpoint)
             if not was_kept:
                 raise
-        return await self._log_in_once(endpoint, login, seconds)  # the old credentials may have been replaced
+        return await self._log_in_once(endpoint, login, seconds)  # new credentials may have replaced the old ones
 
     async def _log_in_once(self, endpoint: Endpoint, login: Login, seconds: float) -> asyncssh.SSHClientConnection:
         verifier = await _build_verifier(self._server, login)
@@ -264,7 +264,7 @@ class Connection:
 
     async def _start_proxy(self, login: Login) -> None:
         if login.proxy_command is not None:
-            await self._hang_up()  # the proxy of a login that was refused
+            await self._hang_up()  # end the proxy of a login that was refused
             self._proxy = await ProxyCommand.start(login.proxy_command)
 
     async def _open_connection(
@@ -281,7 +281,7 @@ class Connection:
             tunnel=tunnel,
             sock=sock,
             client_factory=lambda: _Client(verifier, is_direct=is_direct, check_host_ip=login.check_host_ip),
-            known_hosts=([], [], []),  # trust no key by default: _Client verifies them
+            known_hosts=([], [], []),  # asyncssh itself trusts no key: _Client verifies keys
             server_host_key_algs=verifier.list_algorithms(),
             connect_timeout=seconds,
             login_timeout=seconds,
@@ -311,7 +311,7 @@ class Connection:
 
 
 class _Client(asyncssh.SSHClient):
-    """Has host keys verified by ``HostKeyVerifier``: asyncssh supports less of known_hosts files than ``ssh`` does."""
+    """Lets ``HostKeyVerifier`` verify host keys, because asyncssh supports less of known_hosts files than ``ssh``."""
 
     def __init__(self, verifier: HostKeyVerifier, *, is_direct: bool, check_host_ip: bool) -> None:
         self._verifier, self._is_direct, self._check_host_ip = verifier, is_direct, check_host_ip
@@ -335,7 +335,11 @@ async def _find_route(server: Server) -> list[tuple[Endpoint, Login]]:
 async def _find_route_to(
     server: Server, endpoint: Endpoint, jump: Sequence[Endpoint], before: Sequence[Endpoint]
 ) -> list[tuple[Endpoint, Login]]:
-    """Return the route to one endpoint. The configuration of the first jump host decides how that one is reached."""
+    """Return the route to one endpoint.
+
+    The configuration of the first jump host decides how that host is reached. Each further host is reached through the
+    host before it.
+    """
     if endpoint in before or len(before) > _MAX_HOPS:
         raise ConfigError(
             f"{server.ssh_config} leads in a circle: {' via '.join(map(str, (*before, endpoint)))}",
@@ -359,7 +363,7 @@ async def _resolve(server: Server, endpoint: Endpoint) -> Login:
 
 
 async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
-    """Read the host keys, again for each login: users edit these files while we run.
+    """Read the host keys. Each login reads them again, because users edit these files while this process runs.
 
     Raises:
         ConfigError: A file of host keys cannot be read.
@@ -376,7 +380,7 @@ async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
         ]
         source = " or ".join([*files, *login.known_hosts_command[:1]]) or "any file: there is none"
     revoked = await asyncio.to_thread(_read_revoked_files, login.revoked_host_keys)
-    return await asyncio.to_thread(  # thousands of lines take a while
+    return await asyncio.to_thread(  # in a thread, because thousands of lines take a while
         HostKeyVerifier,
         login.host,
         login.port,
@@ -389,7 +393,7 @@ async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
 
 
 def _select_existing(files: Sequence[str]) -> list[str]:
-    """Return the files that exist. Like ssh, skip the others, a closed directory or an unknown home included."""
+    """Return the files that exist. Skip the others, as ssh does, even in a closed directory or an unknown home."""
     return [file for file in files if os.path.exists(os.path.expanduser(file))]  # noqa: PTH110, PTH111 -- never raise
 
 

@@ -29,7 +29,10 @@ _DEFAULT_PORT = 22
 _LENGTH = 4
 _KRL = b"SSHKRL"
 _UNREADABLE = (ValueError, OverflowError)
-"""The errors that asyncssh raises for an unreadable key: KeyImportError is a ValueError, negative numbers overflow."""
+"""The errors that asyncssh raises for an unreadable key: ValueError (KeyImportError is one) and OverflowError.
+
+Negative numbers raise OverflowError.
+"""
 _SIGNATURES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -71,7 +74,9 @@ class KnownHostsLine:
 
     @cached_property
     def key(self) -> bytes:
-        """The public key; empty if the line has no valid key. It is decoded on demand: files may have many lines.
+        """The public key, or empty bytes if the line has no valid key.
+
+        The key is decoded only when it is needed, because files may have many lines.
 
         A @revoked line revokes the plain key, even if the line holds a certificate for it or names another key type.
         """
@@ -130,7 +135,7 @@ def _decode_base64(text: bytes) -> bytes:
 
 
 def _extract_plain_key(blob: bytes) -> bytes:
-    """Return the plain key of a key or a certificate; empty if the data is neither."""
+    """Return the public key that a key or a certificate holds, or empty bytes if the data is neither."""
     try:
         key = decode_ssh_certificate(blob).key if _is_certificate(blob) else decode_ssh_public_key(blob)
     except _UNREADABLE:
@@ -203,7 +208,7 @@ class HostKeyVerifier:
         port: The host's port.
         lines: The lines of all relevant files.
         source: The name of those files, for error messages.
-        alias: The name to look up instead, without a port (HostKeyAlias).
+        alias: The name to look up instead of the host and the port (HostKeyAlias).
         revoked: Keys that are refused for every host (RevokedHostKeys).
         rules: The requirements for every key.
     """
@@ -224,7 +229,7 @@ class HostKeyVerifier:
         self._source, self._lines = source, list(lines)
         looked_up = alias or _add_port(self._name, port)
         found = [[line for line in self._lines if line.matches(looked_up)]]
-        if looked_up != self._name:  # KnownHostsCommand was only asked for the form with a port
+        if looked_up != self._name:  # KnownHostsCommand was asked only for [name]:port, not for the bare name
             found.append([line for line in self._lines if line.matches(self._name) and not line.is_printed])
         plain = ([line for line in lines if not line.marker] for lines in found)
         self._keys = next(filter(None, plain), list[KnownHostsLine]())
@@ -239,7 +244,10 @@ class HostKeyVerifier:
         """The reason why the host key or its signature is refused, and what to do about it."""
 
     def add_address(self, address: str, *, is_checked: bool) -> None:
-        """Add the host's address: keys revoked for it are refused; if it is checked, it must have the same key."""
+        """Add the host's address. Keys that are revoked for the address are refused.
+
+        If ``is_checked`` is True (CheckHostIP) and keys are listed for the address, the host's key must be one of them.
+        """
         self._collect_revoked(address)
         if is_checked and address != self._name and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             form = _add_port(address, self._port)
@@ -270,7 +278,7 @@ class HostKeyVerifier:
         """Return the host's key if it is trusted.
 
         Raises:
-            asyncssh.HostKeyNotVerifiable: It is not trusted; ``problem`` says why. The host does not learn the reason.
+            asyncssh.HostKeyNotVerifiable: The key is not trusted. ``problem`` says why; the host does not learn it.
         """
         try:
             return self._check_host_key(key_data)

@@ -15,7 +15,7 @@ _END_SECONDS = 1.0
 
 
 class ProxyCommand(asyncio.SubprocessProtocol):
-    """A running ProxyCommand. ``socket`` is our end of the connection; ``has_ended`` is set when the command ends."""
+    """A running ProxyCommand. ``socket`` is our side of the connection; ``has_ended`` is set once the command exits."""
 
     def __init__(self, local_end: socket.socket) -> None:
         self.socket = local_end
@@ -24,7 +24,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, command: str) -> Self:
-        """Start the command as ``ssh`` does: by ``$SHELL``, which it replaces.
+        """Start the command as ``ssh`` does: ``$SHELL`` runs it with ``exec``.
 
         Raises:
             OSError: The shell does not exist.
@@ -46,7 +46,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         return proxy
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep asyncio's transport of the process, which it passes once the command runs."""
+        """Keep the object by which asyncio controls the process. asyncio calls this method once the command runs."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 -- only stderr is a pipe
@@ -62,12 +62,15 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         self.has_ended.set()
 
     async def read_stderr(self) -> str:
-        """Return the end of the command's stderr; wait a second at most for the rest of it."""
+        """Return the end of the command's stderr. Wait at most a second for the rest of it."""
         await _wait_briefly(_END_SECONDS, self._stderr_closed)
         return self._stderr.decode("utf-8", "replace").strip()
 
     async def end(self) -> None:
-        """End the command and what it started, in bounded time. If it has ended, its background processes continue."""
+        """End the command and its process group, within a time limit.
+
+        If the command has already ended, processes that it left in the background continue.
+        """
         self.socket.close()
         try:
             for number in () if self.has_ended.is_set() else (signal.SIGHUP, signal.SIGKILL):
@@ -75,7 +78,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
                     os.killpg(self._transport.get_pid(), number)
                 await _wait_briefly(_END_SECONDS, self.has_ended)
         finally:
-            self._transport.close()  # a background process may hold stderr open
+            self._transport.close()  # close stderr: a background process may hold it open
 
 
 async def _wait_briefly(seconds: float, event: asyncio.Event) -> None:

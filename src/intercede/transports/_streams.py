@@ -1,4 +1,4 @@
-"""Helpers that both transports share: the limit of stderr, and closing a source."""
+"""Helpers that both transports share: the limit of stderr, and a function that closes an iterator."""
 
 from collections.abc import AsyncIterable
 from typing import Protocol, runtime_checkable

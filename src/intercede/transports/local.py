@@ -73,7 +73,7 @@ class LocalTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """End every running command, whose ``run`` raises NotOpenError."""
+        """End every running command, so that its ``run`` raises NotOpenError."""
         await self._running.close()
 
     async def run(
@@ -87,12 +87,12 @@ class LocalTransport:
 
         Args:
             argv: The command and its arguments. A command without a slash is searched for on PATH.
-            stdin: Streamed to the command's stdin; None: ``/dev/null``.
-            stdout: Receives the command's stdout while it runs; None: the result holds all of it.
+            stdin: Streamed to the command's stdin. None means ``/dev/null``.
+            stdout: Receives the command's stdout while it runs. None means that the result holds all of it.
 
         Returns:
-            How the command ended. The code is 127 if it does not exist and 126 if it cannot be executed; stderr then
-            says why.
+            The result of the command. The exit code is 127 if the command does not exist, and 126 if it cannot be
+            executed; stderr then holds the reason.
 
         Raises:
             NotOpenError: The transport is not entered or was left, before the call or while the command ran.
@@ -127,7 +127,7 @@ async def _run_command(
         await _abandon(command, {feeder, *readers})
         raise
     finally:
-        command.close()  # not earlier: TERM lets a command clean up, and a closed pipe would kill it
+        command.close()  # only now: after TERM a command may clean up, and a closed pipe would kill it
     return CommandResult(returncode=command.reap(), stdout=bytes(stdout_buffer.data), stderr=bytes(stderr_buffer.data))
 
 
@@ -142,7 +142,7 @@ def _translate_start_error(name: bytes, error: OSError) -> CommandResult:
 
 
 async def _wait_for_exit(exited: asyncio.Future[None], tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for the command's exit; raise at once what the sink or the iterator raises before that."""
+    """Wait for the command's exit. An exception that the sink or the iterator raises before that is raised at once."""
     waiting: set[asyncio.Future[None]] = {exited, *tasks}
     while exited in waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +153,7 @@ async def _wait_for_exit(exited: asyncio.Future[None], tasks: set[asyncio.Task[N
 async def _drain(
     feeder: asyncio.Task[None], readers: set[asyncio.Task[None]], stop_waiting: asyncio.Future[None]
 ) -> None:
-    """Wait for every task after the exit; after ``stop_waiting`` the readers take only what is left in the pipe."""
+    """Wait for every task after the exit. Once ``stop_waiting`` is done, the readers read only the rest in the pipe."""
     timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, stop_waiting.set_result, None)
     waiting = {feeder, *readers}
     try:
@@ -184,13 +184,14 @@ async def _feed(pipe: IO[bytes] | None, source: AsyncIterable[bytes] | None) -> 
         async for data in iterator:
             if not await _write_all(pipe.fileno(), data):
                 break
-        pipe.close()  # not after an error of the iterator: the command would mistake partial input for all of it
+        # After an error of the iterator, stdin stays open: the command would mistake partial input for all of it.
+        pipe.close()
     finally:
         await close_source(iterator)
 
 
 async def _write_all(fd: int, data: bytes) -> bool:
-    """Write all of the data; return False if the reader has closed the pipe."""
+    """Write all of the data, and return False if the reader has closed the pipe."""
     loop = asyncio.get_running_loop()
     rest = memoryview(data)
     try:
@@ -210,7 +211,7 @@ def _write_some(fd: int, data: memoryview) -> memoryview:
 
 
 async def _read_pipe(pipe: IO[bytes], sink: ByteSink, stop_waiting: asyncio.Future[None]) -> None:
-    """Read to end of file. After ``stop_waiting``, read only what is in the pipe: a process may refill it for ever."""
+    """Read to end of file. After ``stop_waiting``, read only one pipe full: a process may refill the pipe for ever."""
     loop = asyncio.get_running_loop()
     owed = _MAX_PIPE_SIZE
     while owed > 0:
@@ -233,7 +234,10 @@ async def _wait_until_ready(
     remove: Callable[[int], bool],
     stop_waiting: asyncio.Future[None] | None = None,
 ) -> None:
-    """Wait for the descriptor or for ``stop_waiting``. Other tasks run in any case: a fast peer would starve them."""
+    """Wait until the descriptor is ready or ``stop_waiting`` is done.
+
+    Other tasks always get a turn before this returns, so that a fast peer cannot starve them.
+    """
     ready = asyncio.get_running_loop().create_future()
 
     def wake(_: object = None) -> None:
@@ -302,16 +306,16 @@ class _Command:
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
-            return True  # other code in this process has reaped it
+            return True  # other code in this process has reaped the command
 
     async def end(self) -> None:
-        """End the command and what it started, in bounded time, even if this call is cancelled again and again."""
+        """End the command and what it started, within a time limit, even if this call is cancelled repeatedly."""
         await wait_uninterrupted(asyncio.ensure_future(self._end()), _TERM_SECONDS + 2 * _KILL_SECONDS)
 
     async def _end(self) -> None:
         tree = ProcessTree(self._process.pid)
-        # Stop every process before any of them gets TERM. Otherwise a script that waits for another process could go on
-        # to its next line when that process ends first.
+        # Stop every process before any of them gets TERM. Otherwise a script that waits for another process could
+        # continue with its next line when that process ends first.
         await tree.suspend()
         await tree.signal_all(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)

@@ -24,7 +24,7 @@ __all__ = ["SshTransport"]
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _WITHHELD_SECONDS = 60.0
 _END_SECONDS = 20.0
-"""Seconds that ending a command may take in all; each of its steps has a shorter limit of its own."""
+"""The maximum number of seconds that ending a command takes. Each of its steps has a shorter limit."""
 _MOST = 10**6 - 1
 
 
@@ -46,12 +46,13 @@ class SshTransport:
 
     Args:
         host: The login host, or an alias from ``ssh_config``.
-        port: None: 22, or the configured port.
-        username: None: the name from the credentials or the configuration, else the local user's name.
+        port: The port of the host. None means the configured port, or 22.
+        username: The user on the host. None means the name from the credentials or the configuration, else the name of
+            the local user.
         jump: Jump hosts, the nearest first, each ``[user@]host[:port]``. Their host keys are verified as well.
-        known_hosts: The only file of host keys to read. None: the files that ``ssh`` reads.
+        known_hosts: The only file of host keys to read. None means the files that ``ssh`` reads.
         ssh_config: A configuration file, such as ``~/.ssh/config``, to follow as ``ssh -F`` does: OpenSSH's client
-            resolves it. None: no configuration.
+            resolves it. None means no configuration.
         connect_s: Seconds that connecting may take, retries included; and seconds that a login shell may take until
             a command begins.
         keepalive_s: Seconds of silence after which the server is asked for a sign of life. The connection is lost
@@ -119,7 +120,7 @@ class SshTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """End every running command, whose ``run`` raises NotOpenError, and close the connection."""
+        """End every running command, so that its ``run`` raises NotOpenError, and close the connection."""
         try:
             await self._running.close()
             if self._closing:
@@ -139,12 +140,12 @@ class SshTransport:
 
         Args:
             argv: The command and its arguments. A command without a slash is searched for on the remote PATH.
-            stdin: Streamed to the command's stdin; None: ``/dev/null``.
-            stdout: Receives the command's stdout while it runs; None: the result holds all of it.
+            stdin: Streamed to the command's stdin. None means ``/dev/null``.
+            stdout: Receives the command's stdout while it runs. None means that the result holds all of it.
 
         Returns:
-            How the command ended. The code is 127 if it does not exist and 126 if it cannot be executed; stderr then
-            says why.
+            The result of the command. The exit code is 127 if the command does not exist, and 126 if it cannot be
+            executed; stderr then holds the reason.
 
         Raises:
             NotOpenError: The transport is not entered or was left, before the call or while the command ran.
@@ -170,7 +171,7 @@ class SshTransport:
     async def _begin_command(self) -> Command:
         """Open a session whose sh waits for a command. A failure may be retried: no part of a command is sent yet."""
         clock = asyncio.get_running_loop().time
-        left, wait = self._connect_s, _FIRST_WAIT  # waiting for other commands to end does not count
+        left, wait = self._connect_s, _FIRST_WAIT  # the time limit excludes waiting for other commands
         refusals = 0  # the number of refusals in a row while no other command runs
         while True:
             command = await self._take_session()
@@ -185,7 +186,7 @@ class SshTransport:
                 if left <= 0 or not (command.is_refused or command.is_lost):
                     raise TransportError(f"{self._host}: cannot begin a command: {_explain(error, command)}") from error
                 refusals = refusals + 1 if command.is_refused and is_alone else 0
-                if refusals > 1:  # the first refusal may only come too soon after the last session
+                if refusals > 1:  # after the first refusal, the server may only need time to release a session
                     self._connection.renew()
             except BaseException:
                 self._release(command)
@@ -208,7 +209,7 @@ class SshTransport:
         return command
 
     def _release(self, command: Command) -> None:
-        """Close the session of a command. Another one may be opened only after the server has released this one."""
+        """Close the session of a command. Another session is opened only after the server has released this one."""
         closing = asyncio.create_task(command.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -229,7 +230,7 @@ class _SessionLimit:
         await self._free.acquire()
 
     def release(self, *, refused: bool = False) -> None:
-        """Return a session: at once, or a minute after a refusal. One session always remains."""
+        """Give a session back: at once, or a minute later if the server refused it. The limit stays at least one."""
         if refused and len(self._withheld) + 1 < self._limit:
             self._withheld.append(asyncio.get_running_loop().call_later(_WITHHELD_SECONDS, self._restore))
         else:
