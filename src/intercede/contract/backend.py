@@ -43,11 +43,11 @@ __all__ = [
 
 @runtime_checkable
 class Submitter(Protocol):
-    """Starts jobs."""
+    """The verb of a backend that starts jobs."""
 
     @abstractmethod
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start every copy of a payload, without waiting for any to end.
+        """Start every copy of a payload, and return without waiting for the jobs to end.
 
         The caller's files are read before it returns. After any exception but InvalidSpecError and
         UnsupportedSpecError, CancelledError included, jobs may have started: ``find(spec.tag)`` returns exactly those.
@@ -73,11 +73,11 @@ class Submitter(Protocol):
 
 @runtime_checkable
 class Monitor(Protocol):
-    """Reports the states of jobs."""
+    """The verb of a backend that reports the states of jobs."""
 
     @abstractmethod
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Return the state of each job, without changing any.
+        """Return the state of each job. This changes no job.
 
         Args:
             handles: Any number, in any order; duplicates collapse.
@@ -125,7 +125,7 @@ class JobBackend(Submitter, Monitor, Protocol):
 
 @runtime_checkable
 class OutputRetriever(Protocol):
-    """Fetches the output of jobs."""
+    """The capability of a backend to fetch the output of jobs."""
 
     @abstractmethod
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
@@ -152,11 +152,11 @@ class OutputRetriever(Protocol):
 
 @runtime_checkable
 class Cancellable(Protocol):
-    """Ends jobs."""
+    """The capability of a backend to end jobs."""
 
     @abstractmethod
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Make each job end. The outcome is ok once the resource has accepted; the state changes later.
+        """Make each job end. The outcome is ok once the resource has accepted the request. The state changes later.
 
         A job ends together with everything that it started, in any process group or session, as far as the resource
         knows of it.
@@ -177,7 +177,7 @@ class Cancellable(Protocol):
 
 @runtime_checkable
 class Purgeable(Protocol):
-    """Removes the files and records of jobs from the resource."""
+    """The capability of a backend to remove the files and records of jobs from the resource."""
 
     @abstractmethod
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -199,7 +199,7 @@ class Purgeable(Protocol):
 
 @runtime_checkable
 class LoadReporter(Protocol):
-    """Counts the user's jobs on the resource."""
+    """The capability of a backend to count the user's jobs on the resource."""
 
     @abstractmethod
     async def counts(self) -> JobCounts:
@@ -214,11 +214,11 @@ class LoadReporter(Protocol):
 
 @runtime_checkable
 class LiveDiagnostics(Protocol):
-    """Returns the output of running jobs."""
+    """The capability of a backend to return the output of running jobs."""
 
     @abstractmethod
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Return the output of each job so far. It can be repeated and changes nothing.
+        """Return the output of each job so far. A call changes nothing, so it can be repeated.
 
         Returns:
             An answer for exactly these handles; the text is empty if a job has written nothing or is unknown.
@@ -232,11 +232,11 @@ class LiveDiagnostics(Protocol):
 
 @runtime_checkable
 class Findable(Protocol):
-    """Finds jobs by their tag, from any process."""
+    """The capability of a backend to find jobs by their tag, from any process."""
 
     @abstractmethod
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Return every job of every submission with this tag, each once; purged jobs are not found.
+        """Return every job of every submission with this tag, each job once. Purged jobs are not found.
 
         Raises:
             ResourceError: The resource or the connection to it failed.

@@ -80,7 +80,7 @@ class CredentialNeed(_Data):
     kinds: tuple[CredentialKind, ...] = Field(min_length=1)
     """The acceptable kinds, in order of preference."""
     scopes: tuple[Name, ...] = ()
-    """For a token: the permissions that it must grant."""
+    """The permissions that a token must grant."""
 
 
 class CredentialSet(_Data):
@@ -89,7 +89,7 @@ class CredentialSet(_Data):
     credentials: tuple[Credential, ...] = Field(min_length=1)
 
     def first(self, kind: type[_C]) -> _C | None:
-        """Return the first credential of that type, or None."""
+        """Return the first credential of a type, or None if there is none of this type."""
         return next((each for each in self.credentials if isinstance(each, kind)), None)
 
     @property
@@ -115,12 +115,12 @@ class CredentialProvider(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close the sources and forget the credentials that were returned."""
+        """Close the provider's sources, and forget the credentials that it returned."""
         ...
 
     @abstractmethod
     async def get(self, need: CredentialNeed) -> CredentialSet:
-        """Return acceptable credentials that are valid now. Callers ask again when one is near its expiry.
+        """Return acceptable credentials that are valid now. Callers ask again before a credential expires.
 
         Raises:
             AuthenticationError: The provider has no acceptable credential.
@@ -168,7 +168,7 @@ class FreshCredentials:
     def _finish_asking(self, task: "asyncio.Task[CredentialSet]") -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # a waiting caller gets it; without one, asyncio must not warn about it
+            task.exception()  # a waiting caller gets the exception; without a caller, asyncio must not warn about it
 
     @property
     def is_kept(self) -> bool:

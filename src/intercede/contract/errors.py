@@ -1,4 +1,4 @@
-"""Every error that intercede and its plugins raise on purpose.
+"""The errors that intercede and its plugins raise on purpose.
 
 ::
 
@@ -55,11 +55,11 @@ class IntercedeError(Exception):
 
     def __init__(self, message: str = "", **attributes: object) -> None:
         super().__init__(message)
-        self.__dict__.update(attributes)  # BaseException pickles args and __dict__, so both survive
+        self.__dict__.update(attributes)  # BaseException pickles args and __dict__, so an error keeps its attributes
 
 
 class ConfigError(IntercedeError):
-    """Data is wrong: an unknown option, a wrong type, both or neither of type and transport with scheduler."""
+    """A configuration is invalid: an unknown option, a wrong type, or neither a whole backend nor a composed one."""
 
     field: str | None = None
     """The invalid key. A key of an inner table is written with dots."""
@@ -77,7 +77,7 @@ class PluginError(IntercedeError):
     group: str | None = None
     """``backends``, ``transports`` or ``schedulers``."""
     name: str | None = None
-    """The requested name."""
+    """The name of the plugin that was requested."""
     distribution: str | None = None
     """The distribution that provides the plugin, if it is known."""
     version: str | None = None
@@ -87,14 +87,14 @@ class PluginError(IntercedeError):
 
 
 class PluginNotFoundError(PluginError):
-    """No plugin has that name. The message lists the existing names and the most similar ones."""
+    """No plugin has the requested name. The message lists the existing names and the most similar ones."""
 
     available: tuple[str, ...] = ()
     """All names in the group."""
 
 
 class PluginAmbiguousError(PluginError):
-    """Several distributions provide the name and no pin decides. The message lists each with its pin."""
+    """Several distributions provide the name, and no pin chooses one. The message lists a pin for each."""
 
     pins: tuple[str, ...] = ()
     """For each candidate, the ``INTERCEDE_PREFER`` entry that chooses it."""
@@ -104,11 +104,11 @@ class PluginPinError(PluginError):
     """A pin names a distribution that does not provide the name."""
 
     pin: str | None = None
-    """The pin in its original form, and its source."""
+    """The pin as the user wrote it, and the place where it is written."""
 
 
 class PluginDeniedError(PluginError):
-    """Policy refuses the plugin, or refuses to pass credentials to it before it is pinned."""
+    """The policy does not allow the plugin, or the plugin is not pinned and so does not get credentials."""
 
 
 class PluginLoadError(PluginError):
@@ -116,14 +116,14 @@ class PluginLoadError(PluginError):
 
 
 class PluginContractError(PluginError):
-    """The object does not have the shape that the contract requires. All violations are listed at once."""
+    """The object of a plugin does not have the methods that the contract requires. The message lists all violations."""
 
     violations: tuple[str, ...] = ()
     """The violations of the contract, one sentence each."""
 
 
 class InvalidSpecError(IntercedeError):
-    """The request itself is wrong, for any backend: ``copies`` < 1, a missing local input. No job was started."""
+    """The request is invalid for any backend, such as ``copies`` < 1 or a missing local input. No job was started."""
 
     field: str | None = None
     """The field of the request that is invalid."""
@@ -141,11 +141,11 @@ class UnsupportedSpecError(IntercedeError):
 
 
 class NotOpenError(IntercedeError):
-    """A verb was awaited before entering the object or after leaving it."""
+    """A verb was called before the object was entered, or after it was left."""
 
 
 class ResourceError(IntercedeError):
-    """The resource failed, or the connection to it.
+    """The resource failed, or the connection to the resource.
 
     ``retryable`` is True if the same call may succeed later without any change on our side.
     """
@@ -154,7 +154,7 @@ class ResourceError(IntercedeError):
 
 
 class TransportError(ResourceError):
-    """The connection failed: none could be made, it was lost, or a command could not be started."""
+    """The connection to a machine could not be made or was lost, or a command could not be started."""
 
     retryable: bool = True
 
@@ -164,14 +164,14 @@ class AuthenticationError(ResourceError):
 
 
 class SchedulerError(ResourceError):
-    """The scheduler refused, or its answer is unusable. ``retryable`` is True for an outage."""
+    """The scheduler refused a request, or its answer cannot be parsed. ``retryable`` is True for an outage."""
 
     refused: bool = False
-    """True if the scheduler has certainly refused the submission as a whole: no job has started or will start."""
+    """True if the scheduler certainly refused the whole submission, so that no job has started or will start."""
     returncode: int | None = None
     """The exit code of the scheduler's command."""
     stderr: str | None = None
-    """The last lines that the command wrote to stderr."""
+    """The last lines that the scheduler's command wrote to stderr."""
 
 
 class LimitError(ResourceError):

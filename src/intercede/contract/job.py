@@ -65,7 +65,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _ReadOnly(Mapping[K, V]):
-    """A read-only mapping: hashable if its values are, picklable, shown as a dict."""
+    """A read-only mapping. It is hashable if its values are, can be pickled, and has the repr of a dict."""
 
     __slots__ = ("_items",)
 
@@ -89,7 +89,7 @@ class _ReadOnly(Mapping[K, V]):
 
 
 def _serialize_read_only(value: Mapping[K, V], handler: object) -> object:
-    """Serialize a read-only mapping as the dict that it holds."""
+    """Serialize a read-only mapping as a dict."""
     assert callable(handler)  # noqa: S101 -- pydantic's serializer, for the type checkers
     return handler(dict(value))
 
@@ -138,7 +138,7 @@ def _check_url(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_check_text)]
-"""Any text without NUL."""
+"""Text without a NUL."""
 Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_text)]
 """Text that is not empty."""
 RelativePath = Annotated[Name, AfterValidator(_check_relative_path)]
@@ -172,18 +172,18 @@ class _Data(BaseModel):
 
 
 class Resources(_Data):
-    """The resources that one copy requests. All but ``queue`` are requests: honoured, refused, or ignored."""
+    """The resources that one copy requests. A backend may honour, refuse or ignore each, but never ignores ``queue``."""
 
     cpus: Positive = 1
-    """Cores."""
+    """The number of cores."""
     memory_mb: Positive | None = None
-    """Memory of the copy, in units of 2**20 bytes."""
+    """The memory of the copy in units of 2**20 bytes."""
     wall_time_s: Positive | None = None
-    """Seconds that the copy may run."""
+    """The maximum number of seconds that the copy runs."""
     gpus: Count = 0
-    """Accelerators, of any kind that the resource has."""
+    """The number of accelerators, of any kind that the resource has."""
     queue: Name | None = None
-    """Queue or partition. It is used or refused, never dropped."""
+    """The queue or partition. The backend uses it or refuses the submission, and never ignores it."""
 
 
 class FileRef(_Data):
@@ -192,37 +192,37 @@ class FileRef(_Data):
     name: RelativePath
     """The file's path in the working directory."""
     source: LocalOrName
-    """A local path, read before ``submit`` returns; or a URL, which the resource fetches or the backend refuses."""
+    """A local path, which is read before ``submit`` returns, or a URL, which the resource fetches if it can."""
 
     @property
     def is_url(self) -> bool:
-        """Return whether the source is a URL, for the resource to fetch."""
+        """Return whether the source is a URL, which the resource has to fetch."""
         return isinstance(self.source, str) and _URL.match(self.source) is not None
 
 
 class OutputMember(_Data):
-    """Files of the working directory to bring back after the job.
+    """Files of the working directory that are fetched after the job.
 
     ``*``, ``?`` and ``[]`` do not match ``/``, ``**`` does. A leading dot must be written out. If a directory matches,
     everything below it is taken. A pattern without a match is listed in ``JobOutput.missing``.
     """
 
     pattern: Annotated[Name, AfterValidator(_check_pattern)]
-    """The files to take, relative to the working directory."""
+    """The pattern of the files, relative to the working directory."""
     destination: Url | None = None
     """The URL to which the resource uploads the files, or None to keep them for ``fetch_output``. It may be refused."""
 
 
 class OutputSpec(_Data):
-    """The files that come back besides stdout and stderr."""
+    """The files that are fetched besides stdout and stderr."""
 
     members: tuple[OutputMember, ...] = ()
     include_unlisted: StrictBool = False
-    """Also take files that no member names; never inputs, the executable or secrets."""
+    """True also takes files that no member names, except inputs, the executable and secrets."""
 
 
 class ContainerSpec(_Data):
-    """The image that the payload runs in. It is used or refused, never dropped."""
+    """The container image in which the payload runs. The backend uses it or refuses the submission."""
 
     image: Name
     """The image's name in the form that the resource's container runtime uses."""
@@ -232,9 +232,9 @@ class CopyVars(_Data):
     """The variables and secrets of one copy, which the other copies do not get."""
 
     environment: Environment = Field(default_factory=dict, validate_default=True)
-    """Added to the specification's environment; overrides it."""
+    """The variables of this copy. They override the variables of the specification."""
     secrets: ReadOnly[FileName, SecretBytes] = Field(default_factory=dict, validate_default=True)
-    """File name -> content, written with mode 0600 into this copy's working directory, and nowhere else."""
+    """File name -> content. Each file is written with mode 0600 into the copy's working directory, and nowhere else."""
 
 
 class SubmissionSpec(_Data):
@@ -247,23 +247,23 @@ class SubmissionSpec(_Data):
     """A name without a slash is searched for on the remote PATH. A string with a slash, or any Path, is a local file:
     it is copied to the resource and run whatever its mode is, with its shebang, or by sh."""
     arguments: tuple[Text, ...] = ()
-    """The arguments, passed on byte for byte."""
+    """The arguments of the executable. They are passed on byte for byte."""
     inputs: tuple[FileRef, ...] = ()
     """The files that every copy finds in its working directory."""
     outputs: OutputSpec = OutputSpec()
-    """The files that come back."""
+    """The files that are fetched after the job."""
     resources: Resources = Resources()
     """The resources that each copy requests."""
     environment: Environment = Field(default_factory=dict, validate_default=True)
-    """Added to the resource's own environment; names match ``[A-Za-z_][A-Za-z0-9_]*``."""
+    """Variables in addition to the resource's own environment. Their names match ``[A-Za-z_][A-Za-z0-9_]*``."""
     container: ContainerSpec | None = None
-    """The image to run in."""
+    """The container image in which the payload runs."""
     stdout: RelativePath | None = None
     """The file in the working directory that receives stdout. If it is None, the backend chooses a file."""
     stderr: RelativePath | None = None
     """The file in the working directory that receives stderr. It must differ from ``stdout``."""
     tag: Tag | None = None
-    """The name by which ``find`` finds the submission. Set one if you may cancel a ``submit``."""
+    """The name by which ``find`` finds the submission. Set a tag if you may cancel a ``submit``."""
 
     @property
     def staged_executable(self) -> Path | None:
@@ -281,21 +281,22 @@ class SubmissionSpec(_Data):
 
 
 class JobHandle(_Data):
-    """The name of one job: hashable, and unchanged by a JSON round trip, in another process, at any later time.
+    """The name of one job. It is hashable, and names the job in any process and at any later time.
 
-    It has at most 512 characters in all; neither part holds a secret.
+    JSON keeps a handle unchanged. Its two parts have at most 512 characters in all, and hold no secret.
     """
 
     resource: Name
-    """The resource's name: the same for every instance and process that sees the same jobs."""
+    """The name of the resource. It is the same for every backend and process that sees the same jobs."""
     job: Name
-    """Opaque to callers. To the backend it is untrusted data: the backend checks it against its own pattern before use,
-    and never takes it for a path, a pid or an expression. A handle that does not match is ``UNKNOWN(foreign)``."""
+    """The name of the job on the resource, which is opaque to callers. The backend treats it as untrusted data: it
+    checks the name against its own pattern, and never uses it as a path, a pid or an expression. The job of a handle
+    that does not match is ``UNKNOWN(foreign)``."""
 
-    def __hash__(self) -> int:  # explicit: type checkers do not see pydantic's, and handles are dictionary keys
+    def __hash__(self) -> int:  # type checkers do not see the method of pydantic, and handles are dictionary keys
         return hash((self.resource, self.job))
 
-    def __iter__(self) -> Never:  # pydantic's own would turn one handle into a collection of two wrong items
+    def __iter__(self) -> Never:  # the method of pydantic would turn one handle into a collection of two wrong items
         raise TypeError("expected a collection of handles, not a single JobHandle: write [handle]")
 
     @model_validator(mode="after")
@@ -328,7 +329,7 @@ class Submission(_Data):
         return self
 
     def raise_for_failures(self) -> None:
-        """Raise unless every copy was started.
+        """Raise an error unless every copy was started.
 
         Raises:
             ResourceError: One or more were not. It has this submission's ``failures`` and ``handles``; ``retryable`` is
@@ -351,17 +352,17 @@ class JobState(StrEnum):
     QUEUED = "QUEUED"
     """The job is accepted and does not run yet: it waits, is being configured, or stages in."""
     HELD = "HELD"
-    """The job waits for a person to release it; this includes an error hold."""
+    """The job waits for a person to release it. A hold after an error is HELD as well."""
     RUNNING = "RUNNING"
-    """The payload has started. This includes suspended, completing and staging out; ``native`` distinguishes them."""
+    """The payload has started. A job that is suspended, completing or staging out is RUNNING; ``native`` says which."""
     DONE = "DONE"
-    """The payload ended with exit code 0. /bin/false never gets here."""
+    """The payload ended with exit code 0."""
     FAILED = "FAILED"
-    """The job ended in any other way on its own, or could not start. ``reason`` says how."""
+    """The job ended on its own, but not with exit code 0, or it could not start. ``reason`` says how."""
     KILLED = "KILLED"
     """The job ended because a person or program asked for it."""
     UNKNOWN = "UNKNOWN"
-    """The state is unknown: the job was never ours, or it is purged or lost. Absence is never success."""
+    """The state is unknown: the job is purged, lost, or of another resource. An absent job never counts as DONE."""
 
     @property
     def final(self) -> bool:
@@ -399,11 +400,11 @@ class JobStatus(_Data):
     signal: Positive | None = None
     """The number of the signal that ended the job."""
     reason: Reason | None = None
-    """The reason for the state, as a word of the contract."""
+    """The reason for the state, as one of the contract's words."""
     native: str | None = None
     """The resource's own word for the state."""
     evidence: str | None = None
-    """Free text: where the state was read from."""
+    """A text for people that says where the state was read from."""
 
     @model_validator(mode="after")
     def _check_ending(self) -> Self:
@@ -424,7 +425,7 @@ class JobOutput(_Data):
     log: Path | None = None
     """A log that the resource itself wrote about the job."""
     files: ReadOnly[str, Path] = Field(default_factory=dict, validate_default=True)
-    """POSIX name in the working directory -> the file under ``dest``."""
+    """POSIX path in the working directory -> the fetched file below ``dest``."""
     missing: tuple[str, ...] = ()
     """Patterns that matched no file. If the backend reports them, also the names of links, fifos and devices that a
     pattern matched."""
@@ -435,7 +436,7 @@ class OpOutcome(_Data):
 
     ok: StrictBool
     reason: OutcomeReason | None = None
-    """Set if and only if ``ok`` is False."""
+    """The reason why the operation failed. It is set if and only if ``ok`` is False."""
     detail: str | None = None
 
     @model_validator(mode="after")
@@ -449,7 +450,7 @@ class JobCounts(_Data):
     """The number of jobs that this user submitted to this resource with intercede, by state."""
 
     queued: Count
-    """QUEUED or HELD."""
+    """The number of jobs that are QUEUED or HELD."""
     running: Count
 
 
@@ -482,7 +483,7 @@ def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
 
 
 def each_handle(handles: Iterable[JobHandle]) -> tuple[JobHandle, ...]:
-    """Return the handles that a verb received, each once, in their order.
+    """Return the handles that a verb received, in their order and without duplicates.
 
     Raises:
         TypeError: The argument is not a collection of handles, but a submission, for instance. The message says what

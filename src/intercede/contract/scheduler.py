@@ -35,25 +35,25 @@ SubmissionId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")
 
 
 class Batch(_Data):
-    """The facts of one submission that a scheduler gets. They hold no payload, environment, secret or tag."""
+    """The facts about one submission that a scheduler gets. A Batch holds no payload, environment, secret or tag."""
 
     submission_id: SubmissionId
     """The id of the submission. The queue sees it as the job's name or comment."""
     copies: Positive
     resources: Resources
     carry_shared: tuple[RelativePath, ...] = ()
-    """Names in the submission's directory that every copy needs. For schedulers that stage files themselves."""
+    """Files in the submission's directory that every copy needs, for a scheduler that stages files itself."""
     carry_copy: tuple[RelativePath, ...] = ()
-    """Names that one copy needs, with ``{index}`` for its index."""
+    """Files that one copy needs, for a scheduler that stages files itself. ``{index}`` means the copy's index."""
     returns: tuple[RelativePath, ...] = ()
-    """Names that come back from one copy, with ``{index}``."""
+    """Files that one copy writes, for a scheduler that stages files itself. ``{index}`` means the copy's index."""
 
 
 class Queued(_Data):
     """The scheduler's answer to a submission. Each index of ``range(copies)`` is in one of the two mappings."""
 
     ids: ReadOnly[int, NativeId] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> native id."""
+    """Copy index -> the native id of the copy."""
     refused: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
     """Copy index -> why the scheduler refused it, for instance because a limit was reached."""
 
@@ -126,7 +126,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def stages_own_files(self) -> bool:
-        """Return whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself.
+        """Return whether the scheduler itself copies files to the nodes and back.
 
         This version of BatchBackend expects one file system, and refuses a scheduler that returns True.
         """
@@ -187,7 +187,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Return the outcome for each id.
+        """Return the outcome of a kill for each id.
 
         If an id is absent, the listing that the same command has printed decides: the kill is ok if the job is not
         listed, or has ended.

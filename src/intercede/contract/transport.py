@@ -24,7 +24,7 @@ class CommandResult(_Data):
     stdout: bytes = b""
     """The whole stdout of the command. It is empty if a sink received the output."""
     stderr: bytes = b""
-    """The last 1 MiB of stderr."""
+    """The last 1 MiB of the stderr of the command."""
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class ByteSink(Protocol):
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """Take the next bytes. No more output is read until this returns, so a slow sink slows the command down.
+        """Take the next bytes. No more output is read before this returns, so a slow sink slows the command down.
 
         Args:
             data: Never empty.
@@ -71,7 +71,7 @@ class Transport(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close everything. An exception of the body passes through."""
+        """Close all connections and end all commands. An exception of the ``with`` block is passed on."""
         ...
 
     @abstractmethod
