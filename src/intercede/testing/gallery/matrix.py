@@ -209,8 +209,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many plugins to check at once")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # for child processes
     asked = parser.parse_args(arguments)
-    if strangers := set(asked.names) - {*load_wrong(), *load_hostile()}:
-        parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
+    if unknown := set(asked.names) - {*load_wrong(), *load_hostile()}:
+        parser.error(f"not in the gallery: {', '.join(sorted(unknown))}")
     if asked.into:
         asked.into.write_text(json.dumps(asdict(_make_row(asked.names[0], quick=asked.quick))), "utf-8")
         return 0

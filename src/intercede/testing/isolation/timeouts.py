@@ -215,8 +215,8 @@ def run_in_thread(function: Callable[[], Awaitable[_T]], seconds: float, stall: 
             runner.cancel()
             runner.over.acquire(timeout=2 * GRACE)
             raise
-    if runner.ending is not None:
-        return runner.ending
+    if runner.outcome is not None:
+        return runner.outcome
     if late:  # the loop turns, but the code does not end
         return Outcome(raised=TimeLimitExceeded(seconds, "swallowed its cancellation after", _describe_thread(runner)))
     return Outcome(raised=TimeLimitExceeded(stall, "blocked the event loop for", _describe_thread(runner)))
@@ -293,7 +293,7 @@ class _LoopThread(threading.Thread, Generic[_T]):
         self._loop, self._home = CheckLoop(), getpid()
         self._task: asyncio.Task[_T] | None = None
         self.beat = monotonic()
-        self.ending: Outcome[_T] | None = None
+        self.outcome: Outcome[_T] | None = None
         self.over = threading.Lock()
         """A lock that is released when the thread has finished. A subject cannot replace its methods."""
         self.over.acquire()
@@ -309,12 +309,12 @@ class _LoopThread(threading.Thread, Generic[_T]):
         try:
             self._task = self._loop.create_task(limit_time(self._seconds, self._function()))
             self._beat_once()
-            ending = self._loop.run_until_complete(capture_outcome(self._task))
+            outcome = self._loop.run_until_complete(capture_outcome(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
-            ending = Outcome[_T](raised=error)
+            outcome = Outcome[_T](raised=error)
         if getpid() != self._home:
             exit_process(1)
-        self.ending = ending
+        self.outcome = outcome
         close_loop(self._loop)
 
     def _beat_once(self) -> None:
@@ -346,8 +346,8 @@ class _DaemonExecutor(ThreadPoolExecutor):
 def _describe_task(task: "asyncio.Task[Outcome[_T]]") -> str:
     """Describe the stack of a suspended task, with everything that it awaits, and the stacks of the awaited tasks."""
     outer, *inner = [_list_frames(each) for each in islice(_walk_tasks(task), _MOST_TASKS)]
-    told = Counter(_format_frames(each) for each in inner if _skip_internal(each))
-    waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
+    counts = Counter(_format_frames(each) for each in inner if _skip_internal(each))
+    waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in counts.items()]
     return "\n  which waits for ".join([_format_frames(outer), *waits])
 
 

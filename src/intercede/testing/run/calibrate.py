@@ -76,17 +76,17 @@ def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence
     """Call one of the functions below in a child process, and return its report."""
     seconds = _LONGEST + _CLEAN_UP_SECONDS * _LONGEST / _ORDINARY
     with make_scratch_directory(gettempdir()) as directory:
-        ending = timeouts.run_in_thread(
+        outcome = timeouts.run_in_thread(
             lambda: run_child(subject, function, arguments, directory, seconds=seconds, jobs=True), seconds
         )
-    child = ending.value
+    child = outcome.value
     if child is not None and child.report is not None:
         found, left = cast("tuple[float | str, str]", child.report)
         return found, left
-    said = (
-        f"the process ended with exit code {child.code}: {child.last_words}" if child else format_value(ending.raised)
+    reason = (
+        f"the process ended with exit code {child.code}: {child.last_words}" if child else format_value(outcome.raised)
     )
-    return said, f"jobs may be left with the tag {arguments[0]}"
+    return reason, f"jobs may be left with the tag {arguments[0]}"
 
 
 def run_calibration_jobs(child: ChildContext) -> None:
@@ -101,11 +101,11 @@ def run_calibration_jobs(child: ChildContext) -> None:
         tmp.mkdir()
         context = _make_context(child.subject, tmp, claimed, _LONGEST / _ORDINARY)
         began = time.monotonic()
-        ending = timeouts.run_in_thread(lambda: _submit_and_wait(context, tag), _LONGEST)
+        outcome = timeouts.run_in_thread(lambda: _submit_and_wait(context, tag), _LONGEST)
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)
-    child.report((seconds if ending.raised is None else format_error(ending.raised), _describe_left(context)))
+    child.report((seconds if outcome.raised is None else format_error(outcome.raised), _describe_left(context)))
 
 
 def end_calibration_jobs(child: ChildContext) -> None:

@@ -64,10 +64,10 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     leftovers, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         stall = max(timeouts.STALL * check.scale, 1.0)
-        ending = timeouts.run_in_thread(
+        outcome = timeouts.run_in_thread(
             lambda: _clean_up_jobs(check, context, leftovers, evidence=evidence), SECONDS * check.scale, stall
         )
-        _note_error(leftovers, ending.raised)
+        _note_error(leftovers, outcome.raised)
     return leftovers
 
 
@@ -159,7 +159,7 @@ async def _end_jobs(check: Context, backend: BackendDriver) -> None:
     if check.handles and {"kill", "purge"} & check.capabilities:
         await _wait_for_jobs(backend, tuple(check.handles))
     if refused := await _purge_jobs(check, backend):
-        raise CheckFailed("purge to remove what has ended", format_value(refused))
+        raise CheckFailed("purge to remove jobs that have ended", format_value(refused))
     if check.handles:
         statuses = cast("Mapping[JobHandle, JobStatus]", await backend.ask("status", tuple(check.handles)))
         _forget_jobs(check, (each for each in check.handles if statuses[each].state.final))

@@ -137,11 +137,11 @@ async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
     return _make_info(subject, answer)
 
 
-def _parse_answer(told: object) -> dict[str, object] | None:
+def _parse_answer(value: object) -> dict[str, object] | None:
     """Return the child's answer, or None if its form is wrong: the subject may have changed it."""
-    if not isinstance(told, dict):
+    if not isinstance(value, dict):
         return None
-    answer = cast("dict[str, object]", told)
+    answer = cast("dict[str, object]", value)
     lists = [answer.get(each, []) for each in ("capabilities", "warnings")]
     texts = [answer.get(each, "") for each in ("refusal", "usage")]
     flat = [*texts, *(each for some in lists if isinstance(some, list) for each in cast("list[object]", some))]

@@ -151,7 +151,7 @@ class ReplacesStdout(_Attacks):
 
 
 class StopsTheClock(_Attacks):
-    """Replaces time.monotonic in every verb, by a clock that stands still."""
+    """Replaces time.monotonic in every verb, by a clock that always shows the same time."""
 
     def attack(self) -> None:
         time.monotonic = lambda: 0.0  # this is the intended attack
@@ -349,7 +349,7 @@ class FailsAtExit(_Attacks):
 
 class _FailingText(Exception):  # noqa: N818 -- this is the intended attack
     def __str__(self) -> str:
-        raise ValueError("it cannot be told")
+        raise ValueError("it has no text")
 
 
 class _EndlessText(_FailingText):
