@@ -68,7 +68,7 @@ def scheduler_error(
         message: What failed, without a full stop.
         result: The result of the fragment. Its exit code and the last 500 characters of its stderr become attributes.
         retryable: True for an outage, so that the same call may succeed later; or a function that decides this from
-            these characters.
+            these characters of stderr.
         refused: True if the scheduler has certainly refused the submission as a whole.
     """
     stderr = result.stderr.decode("utf-8", "replace").strip()[-_SHOWN:]

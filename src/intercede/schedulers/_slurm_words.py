@@ -53,7 +53,7 @@ def make_status(word: str, *, code: int | None = None, signal: int | None = None
     Args:
         word: The state, short or long; ``CANCELLED by 1000`` and ``CANCELLED+`` are also valid.
         code: The exit code of the batch script, or None if it is unknown.
-        signal: The signal that ended the batch script, or None or 0 if no signal did.
+        signal: The signal that ended the batch script, or 0 or None if no signal did.
         reason: Slurm's reason for a job that waits or failed.
     """
     status = _STATES.get(re.split(r"[ +]", word, maxsplit=1)[0])

@@ -278,7 +278,7 @@ def expand_tokens(text: str, tokens: Mapping[str, str], variables: Mapping[str, 
         token, variable = match.group(1), match.groups()[-1]
         found = tokens.get(token) if token is not None else known.get(variable)
         if found is None:
-            raise ValueError(f"{match[0]} is unknown")  # the text is not quoted: it may hold a password
+            raise ValueError(f"{match[0]} is unknown")  # the rest is not quoted: it may hold a password
         return found
 
     return pattern.sub(replace, text)

@@ -25,7 +25,7 @@ def open_regular(path: Path | str) -> Generator[BinaryIO]:
         OSError: The path is not a regular file, or it cannot be opened.
     """
     path = os.fspath(path)  # a subclass of Path may override stat() and open()
-    _refuse_others(os.stat(path), path)  # noqa: PTH116 -- before the open, which alone has an effect on some devices
+    _refuse_others(os.stat(path), path)  # noqa: PTH116 -- before the open, because opening some devices has an effect
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 -- the flags need os.open
         _refuse_others(os.fstat(file.fileno()), path)
         yield file
@@ -52,7 +52,7 @@ def remove_directory(directory: Path) -> None:
     """Remove a directory and its contents, at any depth. Leave what cannot be removed."""
     try:
         rmtree(directory)
-    except (OSError, RecursionError):  # it is too deep for Python, or a process still writes into it
+    except (OSError, RecursionError):  # the tree is too deep for Python, or a process still writes into it
         rm = ["rm", "-rf", "--", str(directory)]
         with suppress(subprocess.TimeoutExpired):
             subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- the kit chose the name

@@ -10,7 +10,7 @@ _TOLERANCE = 5.0
 
 
 def find_interference() -> str:
-    """Describe what keeps this process from checking anything, and what to do; return "" if nothing does."""
+    """Describe what keeps this process from checking anything, and what to do, or return "" if nothing does."""
     return _find_false_clock() or _find_blocked_sockets()
 
 

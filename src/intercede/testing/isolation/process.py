@@ -58,7 +58,7 @@ class ProcessEnded(BaseException):
 
 @contextmanager
 def protect_process() -> Generator[None]:
-    """Keep a subject from ending this process, and restore afterwards what it changed.
+    """Keep a subject from ending this process, and restore afterwards what the subject changed.
 
     Functions of the standard library that later checks need are restored. In the main thread, so are the working
     directory, the umask, the environment and the standard descriptors: no other thread changes those meanwhile.
@@ -70,7 +70,7 @@ def protect_process() -> Generator[None]:
 
 
 class _Patches:
-    """Replaces functions that end the process or keep it from ending, while any check runs."""
+    """While any check runs, replaces the functions that would end the process or keep the process from ending."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._undo = threading.Lock(), 0, ExitStack()
@@ -157,7 +157,7 @@ def restore_thread_start() -> None:
 
 def _make_daemon_start(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     def start(thread: threading.Thread) -> None:
-        thread.daemon = True  # the interpreter does not wait for it at exit
+        thread.daemon = True  # the interpreter does not wait for this thread at exit
         own(thread)
 
     return start
@@ -181,7 +181,7 @@ def _save_process_state(undo: ExitStack) -> None:
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
         undo.callback(_raise_limit, limit, resource.getrlimit(limit)[0])
     for number in (0, 1, 2):
-        with suppress(OSError):  # it was closed before, and stays closed
+        with suppress(OSError):  # the descriptor was closed before, and stays closed
             undo.callback(_reopen, number, os.dup(number))
     undo.callback(_restore_environment, dict(os.environ))
     mask = os.umask(0o077)
@@ -219,6 +219,6 @@ def _restore_environment(before: dict[str, str]) -> None:
 
 
 def _restore_directory(directory: str) -> None:
-    with suppress(OSError):  # the subject removed it, and it cannot be made again
+    with suppress(OSError):  # the subject removed the directory, and it cannot be made again
         os.makedirs(directory, exist_ok=True)  # noqa: PTH103 -- os.getcwd returned a text
         os.chdir(directory)

@@ -10,7 +10,7 @@ from types import FrameType
 __all__ = ["interrupt_on_end"]
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""The signals that a CI sends to cancel a job, that timeout(1) sends, and that a closed terminal sends."""
+"""The signals sent by a CI system that cancels a job, by timeout(1), and by a terminal that closes."""
 _ONE_SIGNAL = 0.5
 """Seconds within which several signals count as one: timeout(1) signals the process, and then its group."""
 

@@ -6,7 +6,7 @@ This is not a sandbox: a determined subject can hide its changes. It detects car
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter, is_not  # imported by name: a subject may replace attributes of the module
+from operator import attrgetter, is_not  # by name, because a subject may replace attributes of the module
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 __all__ = ["KitSnapshot"]
@@ -21,7 +21,7 @@ _inside = attrgetter(*_INSIDE)
 
 @dataclass(frozen=True)
 class _SavedObject:
-    """One object of the kit and its former attributes. The comparison runs after each check, so it must be fast."""
+    """An object of the kit and its former attributes. All are compared after each check, so comparing must be fast."""
 
     label: str
     owner: object

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import threading
 
-# Imported by name, here and below: a subject may replace attributes of the modules.
+# Functions are imported by name, here and below, because a subject may replace attributes of the modules.
 from asyncio import ALL_COMPLETED, all_tasks, ensure_future, sleep, wait
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
@@ -43,7 +43,7 @@ __all__ = [
 GRACE = 2.0
 """Seconds within which cancelled code must end."""
 STALL = 20.0
-"""Seconds without a turn of the event loop after which it counts as blocked."""
+"""Seconds without a turn of the event loop after which the loop counts as blocked."""
 _BEAT = 0.05
 _ORDINARY, _MOST = 2.0, 10.0
 _DEEPEST = 1000
@@ -172,7 +172,7 @@ async def capture_outcome(awaitable: Awaitable[_T]) -> Outcome[_T]:
 
 
 async def finish_despite_cancel(awaitable: Awaitable[_T]) -> _T:
-    """Await something to its end, even if this is cancelled meanwhile; then raise the cancellation."""
+    """Await something to its end, even if the caller is cancelled meanwhile. Then raise the cancellation."""
     task, cancelled = ensure_future(awaitable), None
     while not task.done():
         try:
@@ -192,7 +192,7 @@ def run_in_thread(function: Callable[[], Awaitable[_T]], seconds: float, stall: 
     Args:
         function: Called in the thread; what it returns is awaited there.
         seconds: The time limit.
-        stall: Seconds without a turn of the event loop after which it counts as blocked.
+        stall: Seconds without a turn of the event loop after which the loop counts as blocked.
 
     Returns:
         The outcome. It is TimeLimitExceeded if the code hung, swallowed its cancellation or blocked the loop.
@@ -226,7 +226,7 @@ class CheckLoop(asyncio.SelectorEventLoop):
     """The event loop on which the kit runs a subject's code, whatever event loop policy the user set.
 
     Its clock can be paused. Its threads are daemons, so the interpreter does not wait for them at exit. If a subject
-    forks, the loop ends the forked process at its first turn, before that can fork again.
+    forks, the loop ends the forked process at its first turn, before that process can fork again.
     """
 
     def __init__(self) -> None:
@@ -240,7 +240,10 @@ class CheckLoop(asyncio.SelectorEventLoop):
         self._skipped += seconds
 
     def time(self) -> float:
-        """Return the loop's time. Every turn of the loop calls this first, so a forked process is ended here."""
+        """Return the loop's time, or end this process if it is a fork of the process that made the loop.
+
+        Every turn of the loop calls this method first.
+        """
         if getpid() != self._home:
             exit_process(1)
         return monotonic() - self._skipped
@@ -267,7 +270,7 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
         closing = loop.create_task(loop.shutdown_asyncgens())
         _run_on_loop(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
-    loop.set_exception_handler(lambda _loop, _context: None)  # the report of the check names these tasks
+    loop.set_exception_handler(lambda _loop, _context: None)  # do not log: the report names the tasks
     loop.close()
 
 
@@ -277,7 +280,7 @@ def _is_unstarted(task: "asyncio.Task[object]") -> bool:
 
 
 def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
-    """Run a coroutine on a loop within a time limit. A call of ``loop.stop`` is ignored: it was for earlier work."""
+    """Run a coroutine on a loop within a time limit. Ignore an earlier call of ``loop.stop``: it is a leftover."""
     task, end = loop.create_task(work), monotonic() + 2 * GRACE
     while not task.done() and monotonic() < end:
         with suppress(RuntimeError):
@@ -295,7 +298,7 @@ class _LoopThread(threading.Thread, Generic[_T]):
         self.beat = monotonic()
         self.outcome: Outcome[_T] | None = None
         self.over = threading.Lock()
-        """A lock that is released when the thread has finished. A subject cannot replace its methods."""
+        """A lock that is released when the thread has finished. A subject cannot replace the methods of a lock."""
         self.over.acquire()
 
     def run(self) -> None:
@@ -366,7 +369,7 @@ def _walk_awaited(awaited: object) -> Iterator[FrameType]:
 def _walk_tasks(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
     """Yield a task and each unfinished task that it waits for, directly or not, once each."""
     line = [task]
-    for each in line:  # the list grows meanwhile
+    for each in line:  # the list grows during the iteration
         yield each
         for inner in _list_awaited_tasks(each):
             if not inner.done() and all(inner is not known for known in line):
@@ -412,7 +415,7 @@ def _walk_outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _format_frames(frames: Iterable[FrameType]) -> str:
-    """Format the lines of code that frames are at, innermost first."""
+    """Format the current source lines of the innermost frames, with the innermost frame first."""
     all_of_them = list(frames)
     return "\n  from ".join(map(_format_frame, reversed((_skip_internal(all_of_them) or all_of_them)[-6:])))
 

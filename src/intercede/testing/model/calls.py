@@ -16,9 +16,9 @@ class Call:
     verb: str
     arguments: str
     start: float
-    """When the call began, in seconds after the check began."""
+    """The time when the call began, in seconds since the check began."""
     seconds: float | None = None
-    """How many seconds the call took, or None while it has not returned."""
+    """The number of seconds that the call took, or None while the call has not returned."""
     outcome: str = "has not returned"
 
     def __str__(self) -> str:

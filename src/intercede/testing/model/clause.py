@@ -24,7 +24,7 @@ class Level(StrEnum):
 MUST, SHOULD = Level.MUST, Level.SHOULD
 
 _ROLES: Mapping[str, Role] = {"transport": "transport", "scheduler": "scheduler"}
-"""The areas whose clauses are about another role than the backend."""
+"""Area -> role, for the areas whose clauses are about a role other than the backend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Clause:
     """One sentence of the contract and its check."""
 
     id: str
-    """The clause's name, as ``IC-SUBMIT-04``. A clause is never renumbered."""
+    """The clause's name, such as ``IC-SUBMIT-04``. A clause is never renumbered."""
     title: str
     """The sentence of the contract."""
     level: Level
@@ -45,7 +45,7 @@ class Clause:
     depends: tuple[str, ...] = ()
     """The ids of other clauses. While one of them is red, this clause is BLOCKED."""
     exclusive: bool = False
-    """Whether no other check may run meanwhile, so that a leak or a blocked event loop is blamed on this one."""
+    """Whether no other check may run meanwhile, so that a leak or a blocked event loop is blamed on this check."""
     hint: str = ""
     """The likely mistakes of a plugin that does not keep the clause."""
     since: str = "1.0"

@@ -1,7 +1,7 @@
-"""The verdict on a subject, made from the results of all checks. There is no I/O here, no clock and no pytest.
+"""Make the verdict on a subject from the results of all checks, without I/O, a clock or pytest.
 
-A red MUST makes the subject NOT CONFORMANT. Otherwise the verdict is INCOMPLETE if a MUST that was to run did not run,
-PARTIAL if the user selected some of the checks, and else CONFORMANT.
+A red MUST clause makes the subject NOT CONFORMANT. Otherwise the verdict is INCOMPLETE if a MUST clause that was to run
+did not run, PARTIAL if the user selected some of the checks, and else CONFORMANT.
 """
 
 from collections import Counter
@@ -52,7 +52,7 @@ class State(StrEnum):
     ERROR = "ERROR"
     """The check itself broke, which is a fault of the kit."""
     KNOWN = "KNOWN"
-    """The check failed as the file of known failures says."""
+    """The check failed, and the file of known failures excuses the failure."""
     NOT_APPLICABLE = "NOT_APPLICABLE"
     """The subject does not claim the capability of the clause, or the clause is about another role."""
     BLOCKED = "BLOCKED"
@@ -61,7 +61,7 @@ class State(StrEnum):
 
     @property
     def is_red(self) -> bool:
-        """Whether the state speaks against the subject."""
+        """Whether the state counts against the subject."""
         return self in _RED
 
     @property
@@ -91,7 +91,7 @@ class Verdict(StrEnum):
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing speaks against the subject, so that the exit code is 0."""
+        """Whether the verdict counts as a success, so that the exit code is 0."""
         return self in {Verdict.CONFORMANT, Verdict.PARTIAL}
 
 
@@ -106,7 +106,7 @@ class Result:
     message: str = ""
     """One line with what was expected and observed, or with the reason."""
     detail: str = ""
-    """The whole text about a red check, without the command that runs it again."""
+    """The whole text about a red check, without the command that runs the check again."""
     rerun_command: str = ""
     """The command that runs the check again. Secrets in it are hidden, and the reader has to fill them in."""
     blocker: str | None = None
@@ -137,7 +137,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:
-        """Make a result from the dictionary that ``dataclasses.asdict`` made of one, also after it was JSON."""
+        """Make a result from the dictionary that ``dataclasses.asdict`` made of a result, even after it was JSON."""
         given = dict(data)
         calls = cast("Iterable[dict[str, Any]]", given.pop("calls"))
         state = State(str(given.pop("state")))
@@ -153,7 +153,7 @@ class SubjectInfo:
     name: str
     role: Role = "backend"
     origins: tuple[tuple[str, str], ...] = ()
-    """Each distribution that the subject comes from, with its version. The transport's is before the scheduler's."""
+    """Each distribution that the subject comes from, with its version, the transport's before the scheduler's."""
     capabilities: frozenset[Capability] = frozenset()
     refusal: str | None = None
     """The reason why the subject did not load or why the gate refused it, or None."""
@@ -194,12 +194,12 @@ class SubjectInfo:
 
     @property
     def distribution(self) -> str | None:
-        """The distributions that the subject comes from: ``intercede-fake``, ``intercede+acme-lsf``."""
+        """The distributions that the subject comes from, such as ``intercede-fake`` or ``intercede+acme-lsf``."""
         return "+".join(distribution for distribution, _ in self.origins) or None
 
     @property
     def version(self) -> str | None:
-        """The versions of the distributions, in the same order: ``0.1``, ``1.0+0.1``."""
+        """The versions of the distributions, in the order of ``distribution``, such as ``0.1`` or ``1.0+0.1``."""
         return "+".join(version for _, version in self.origins) or None
 
 
@@ -220,7 +220,7 @@ class Report:
     lost_because_of: str = ""
     """The reason why checks that were to run did not, if it is known."""
     none_selected: bool = False
-    """Whether no MUST was selected."""
+    """Whether the user selected no MUST clause."""
     unmatched_known: tuple[str, ...] = ()
     """A sentence for each known failure that matches no clause or subject of the run."""
     selection: frozenset[str] = frozenset()
@@ -246,7 +246,7 @@ class Report:
 
     @property
     def _reds_by_priority(self) -> tuple[str, ...]:
-        # The sort is stable, so clauses that block as many others stay in the contract's order.
+        # The sort is stable, so clauses that block equally many others stay in the contract's order.
         return tuple(sorted(self._decisive, key=lambda each: -self.blocked_counts[each]))
 
     def list_counted(self, level: Level) -> tuple[str, ...]:
@@ -274,7 +274,7 @@ class Report:
 
     @property
     def _decisive(self) -> tuple[str, ...]:
-        """The red clauses that decide the verdict. A SHOULD that fails does not, but one that passes unexpectedly does."""
+        """The red clauses that decide the verdict: any MUST, and any SHOULD that passes unexpectedly or is an ERROR."""
         return tuple(
             each
             for each in self.red
@@ -375,7 +375,7 @@ def judge(
         is_partial: Whether the user selected some of the checks.
         required: The capabilities that the subject has to claim.
         lost_because_of: The reason why checks that were to run did not, if it is known.
-        none_selected: Whether no MUST was selected.
+        none_selected: Whether the user selected no MUST clause.
         unmatched_known: A sentence for each known failure that matches no clause or subject of the run.
         selection: The ids of the clauses that the user selected.
     """
@@ -431,8 +431,8 @@ def decide_without_check(clause: Clause, facts: SubjectInfo, dependencies: Itera
 
     A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause of its
     gate is FAILED, and that blocks all others. A clause is BLOCKED if one that it depends on failed, is an error or is
-    blocked itself. This is asked before a check, after one that is red, and once more at the end of the run: a
-    dependency may have been checked in another process.
+    blocked itself. The caller asks before a check, after a red check, and once more at the end of the run, because
+    a dependency may have been checked in another process.
 
     Args:
         clause: The clause.
@@ -456,7 +456,7 @@ def _find_blocker(dependencies: Iterable[Result]) -> str | None:
 
 
 def _replace_unsaid(result: Result, decided: Result | None) -> Result:
-    """Return the result, with the state that was decided without the check if the result itself says nothing.
+    """Return the result. If it says nothing, replace its state by the one that was decided without the check.
 
     A result says nothing if the check did not run, or if it is red and the clause is blocked.
     """

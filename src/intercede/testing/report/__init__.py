@@ -1,7 +1,7 @@
 """The files of a run: JSON for programs, a page and a summary for people, and a badge.
 
-``make_document`` makes plain data of a report, and all files are made from that data. So they cannot contradict each
-other.
+``make_document`` converts a report to plain data, and all files are made from that data. So the files cannot contradict
+each other.
 """
 
 from intercede.testing.report.clause_text import explain_clause, list_clauses

@@ -8,7 +8,7 @@ _COLORS = {"CONFORMANT": "brightgreen", "NOT CONFORMANT": "red", "PARTIAL": "yel
 
 
 def make_badge(document: Mapping[str, object]) -> dict[str, object]:
-    """Make a badge of a report's document, which ``make_document`` returns."""
+    """Make a badge from the document of a report, which ``make_document`` returns."""
     verdict = str(document["verdict"])
     of = f" {document['contract']} {document['profile']}" if verdict == "CONFORMANT" else ""
     return {

@@ -41,7 +41,7 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str, list_command: 
 
 
 def _suggest_ids(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
-    """Return the ids that a wrong id may mean: the same number, all of its area, or similar ids."""
+    """Return the ids that the user may mean by a wrong id: the one with its number, all of its area, or similar ids."""
     family, _, number = word.rstrip("-").rpartition("-")
     if number.isdecimal():
         same = f"{family}-{int(number):02}"

@@ -32,7 +32,7 @@ _CALLS = 200
 
 
 def make_document(report: Report, run: Run) -> dict[str, object]:
-    """Make plain data of a report on one subject, without secrets and without control characters."""
+    """Convert a report on one subject to plain data, without secrets and without control characters."""
     counted = {each for level in Level for each in report.list_counted(level)}
     clauses = report.clauses.values()
     return {

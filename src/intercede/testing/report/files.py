@@ -19,7 +19,7 @@ __all__ = ["prepare_directory", "write_reports"]
 _UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
 _LONGEST = 100
 _NAMES = ("conformance", "badge")
-"""The beginnings of the names of the files."""
+"""The prefixes of the names of the files."""
 
 
 def prepare_directory(directory: Path) -> None:

@@ -17,13 +17,13 @@ class Run:
 
     started: datetime
     seconds: float = 0.0
-    """How long the run took."""
+    """The duration of the run, in seconds."""
     scales: Mapping[str, float] = field(default_factory=dict[str, float])
-    """The timeout scale of each subject; 1 if none is given."""
+    """Subject -> timeout scale. The scale of a subject that is absent is 1."""
     jobs: int | None = None
     """The largest number of jobs of one subject at once, or None if no limit was given."""
     repeat: int = 1
-    """How often each check ran."""
+    """The number of times that each check ran."""
     pytest: str | None = None
     """The version of pytest, or None if the run did not use it."""
     plugins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -43,6 +43,9 @@ class Run:
 
 
 def _name_platform() -> str:
-    """Name the system, the numbers of its kernel's version and the machine. The rest of the version may hold a name."""
+    """Name the system, the numbers of its kernel's version, and the machine.
+
+    The rest of the kernel's version is left out, because it may hold the name of the host or of a user.
+    """
     numbers = re.match(r"[0-9.]*", platform.release())
     return " ".join(filter(None, [platform.system(), numbers and numbers[0].strip("."), platform.machine()]))

@@ -13,13 +13,13 @@ _SIGNS = {"CONFORMANT": "✅", "NOT CONFORMANT": "❌", "PARTIAL": "⚠️", "IN
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 _ADDRESS = re.compile(r"(https?|ftp)(:)|(www)(\.)", re.IGNORECASE)
 _DESCRIBED, _LISTED = 20, 100
-"""How many red clauses are described at length, and how many more in one line each."""
+"""The number of red clauses that are described at length, and the number of further ones that get a line each."""
 _LONGEST = 1500
-"""The largest number of characters of a text: a CI's page takes about a megabyte in all."""
+"""The largest number of characters of a text. CI systems limit the whole page to about a megabyte."""
 
 
 def format_summary(documents: Sequence[Data]) -> str:
-    """Write a section for each report's document, which ``make_document`` returns."""
+    """Write a section for the document of each report, which ``make_document`` returns."""
     return "\n".join(line for each in documents for line in _format_section(each))
 
 
@@ -80,7 +80,7 @@ def _escape(text: object) -> str:
 
 
 def _format_block(text: str, language: str) -> str:
-    """Put a text into a code block, whose fence has more backticks than any row of them in the text."""
+    """Put a text into a code block. Its delimiters have more backticks than any run of backticks in the text."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{_shorten(text)}\n{fence}"

@@ -38,8 +38,8 @@ def resolve(
     """Turn each pair of a role and an argument into a subject.
 
     An argument is a configuration as data or as JSON, the name of a table in the file, or a registered name; a table
-    comes before a registered name. Equal subjects are one subject. If different subjects have the same id, ``#2`` and
-    so on is appended.
+    takes precedence over a registered name. Equal subjects are one subject. If different subjects have the same id,
+    ``#2`` and so on is appended.
 
     Args:
         asked: The pairs.
@@ -91,7 +91,7 @@ def _make_id(config: Mapping[str, object]) -> str:
 
 
 def _find_type(part: object) -> str | None:
-    """Return the registered name in a table, or the name itself if there is no table."""
+    """Return the registered name that a table holds. A name in place of a table is returned as it is."""
     inner = cast("Mapping[str, object]", part).get("type") if isinstance(part, Mapping) else part
     return inner if isinstance(inner, str) else None
 
@@ -120,7 +120,8 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
     async def examine_all() -> list[SubjectInfo]:
         return await asyncio.gather(*(_examine_one(each, seconds) for each in subjects))
 
-    seconds = _LOAD_SECONDS * max(scale, 1.0)  # an interpreter does not start faster because a resource is fast
+    # A scale below 1 is ignored: an interpreter does not start faster because a resource is fast.
+    seconds = _LOAD_SECONDS * max(scale, 1.0)
     return tuple(timeouts.run_in_thread(examine_all, 2 * seconds).get())
 
 
@@ -171,7 +172,7 @@ def _make_info(subject: RegistrySubject, answer: Mapping[str, object]) -> Subjec
 
 
 def _warn_as_init() -> list[str]:
-    """Return a warning if this process has the id 1: then it becomes the parent of every orphaned process."""
+    """Return a warning if this process has the id 1, because process 1 becomes the parent of every orphaned process."""
     adopts = "this process is number 1, as in a container without an init, and becomes the parent of every daemon: "
     unseen = (
         "IC-LIFE-07 does not count the child processes that a subject leaves. It counts them if an init is number 1 "

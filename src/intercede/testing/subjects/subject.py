@@ -118,7 +118,7 @@ class RegistrySubject:
         if self.role == "transport":
             named.append(("schedulers", _DIRECT))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the child process that loads the subject collects them
+            warnings.simplefilter("ignore")  # the child process that loads the subject collects the warnings
             return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
 
     @property
@@ -197,7 +197,7 @@ class FactorySubject:
         return self.factory()
 
     def make_backend(self) -> JobBackend:
-        """Call the callable; make a backend of a transport with the built-in scheduler ``direct``."""
+        """Call the callable. A transport becomes a backend with the built-in scheduler ``direct``."""
         made = self.factory()
         return _compose_backend(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
