@@ -42,7 +42,7 @@ class _Counting(FakeBackend):
 
 
 @pytest.fixture(autouse=True)
-def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _use_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the jobs of the fake in a directory of the test, and end those that are left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     _Counting.out.clear()

@@ -33,7 +33,7 @@ def ignore_result(facts: SubjectInfo, clause: Clause, result: Result) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep jobs in a directory of the test."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

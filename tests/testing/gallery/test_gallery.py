@@ -34,7 +34,7 @@ CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in gallery.g
 
 
 @pytest.fixture(autouse=True)
-def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _use_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the jobs of plugins in a directory of the test, and end those that are left."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

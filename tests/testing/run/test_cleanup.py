@@ -39,7 +39,7 @@ JOBS: dict[JobHandle, JobState] = {}
 
 
 @pytest.fixture(autouse=True)
-def _an_empty_resource() -> None:
+def _clear_jobs() -> None:
     JOBS.clear()
 
 

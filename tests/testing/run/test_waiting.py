@@ -26,7 +26,7 @@ class Stuck(OneSlot):
 
 
 @pytest.fixture(autouse=True)
-def _an_empty_queue() -> None:
+def _clear_queue() -> None:
     OneSlot.queue.clear()
     OneSlot.began = 0.0
 

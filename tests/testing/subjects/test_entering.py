@@ -18,7 +18,7 @@ from intercede.testing.subjects.entering import LoginThrottle
 
 
 @pytest.fixture(autouse=True)
-def _no_logins() -> None:
+def _clear_logins() -> None:
     Crowded.inside = Crowded.entered = 0
 
 

@@ -23,7 +23,7 @@ OURS: Mapping[str, Clause] = {each: clause for each, clause in CLAUSES.items() i
 
 
 @pytest.fixture(autouse=True)
-def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the jobs of composed backends in a directory of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
