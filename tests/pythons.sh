@@ -1,6 +1,6 @@
 #!/bin/bash
-# pythons.sh PYTHON: the quick suite under a Python of another Debian release, in a chroot of that release: as root, on Debian.
-# Nothing is installed there but Python and make, so this shows as well what the suite needs of a machine.
+# pythons.sh PYTHON: the quick suite under a Python of another Debian release, in a chroot of that release. As root, on
+# Debian. The chroot has only Python and make, so this shows as well which tools the suite needs.
 #   python3.11 bookworm    python3.13 trixie    python3.14, python3.15 forky    (no Debian release has python3.12)
 . "$(dirname "$0")/daemons/common.sh"
 python=$1

@@ -379,7 +379,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path, monkeypatch: pytest.
     for letter in "cabed":
         write_metadata(tmp_path, f"{letter}-1.dist-info")
     forwards = scan([str(tmp_path)])
-    names = sorted(os.listdir(tmp_path), reverse=True)  # noqa: PTH208 -- what is replaced
+    names = sorted(os.listdir(tmp_path), reverse=True)  # noqa: PTH208 -- the function that is replaced
 
     def backwards(_: str) -> list[str]:
         return list(names)

@@ -284,7 +284,7 @@ def test_another_project_of_our_name_is_reported(tmp_path: Path) -> None:
     assert any(each.startswith(f"intercede 0.0.1a1 in {where} is another project of that name, ") for each in told)
     assert any("'intercede>=0.1'" in each for each in told)
 
-    assert scan([*sys.path, str(tmp_path)])[1] == []  # behind ours it is nobody's
+    assert scan([*sys.path, str(tmp_path)])[1] == []  # behind intercede's own it counts for nothing
 
     both = scan([str(tmp_path)])[1]
     assert [each.partition(" ")[0] for each in both] == ["intercede", "the"]

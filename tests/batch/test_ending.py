@@ -29,7 +29,7 @@ def list_sleepers(root: Path) -> list[int]:
 async def wait_for_end(backend: BatchBackend, handle: JobHandle) -> JobStatus:
     """Wait for a job's end, and return its status."""
     async with asyncio.timeout(30):
-        while not (status := (await backend.status([handle]))[handle]).state.final:  # noqa: ASYNC110 -- no event tells it
+        while not (status := (await backend.status([handle]))[handle]).state.final:  # noqa: ASYNC110 -- jobs set no event
             await asyncio.sleep(0.02)
     return status
 
@@ -37,7 +37,7 @@ async def wait_for_end(backend: BatchBackend, handle: JobHandle) -> JobStatus:
 async def wait_for_sleeper(root: Path) -> None:
     """Wait until a process of the payload sleeps."""
     async with asyncio.timeout(30):
-        while not list_sleepers(root):  # noqa: ASYNC110 -- no event tells it
+        while not list_sleepers(root):  # noqa: ASYNC110 -- jobs set no event
             await asyncio.sleep(0.02)
 
 

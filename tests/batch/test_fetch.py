@@ -254,7 +254,7 @@ async def test_max_seconds_limits_the_whole_fetch(tmp_path: Path, shim: Shim) ->
     """A fetch of many slow commands is stopped after max_seconds, and the jobs say so."""
     shim("find", f'sleep 0.4; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
     async with make_backend(tmp_path, max_seconds=1) as backend:
-        spec = sh("echo out", "x" * 4000)  # so long that it is listed alone
+        spec = sh("echo out", "x" * 4000)  # a name that is long enough to be listed alone
         handles = [(await submit_and_finish(backend, spec))[0] for _ in range(6)]
         outputs = await backend.fetch_output(handles, tmp_path / "dest")
         reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}

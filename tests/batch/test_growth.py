@@ -65,7 +65,7 @@ async def test_many_submissions_take_no_more_programs(tmp_path: Path) -> None:
         )
         handle = (await backend.submit(spec)).handles[0]
         async with asyncio.timeout(30):
-            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         used: dict[int, list[int]] = {}
         for many in (5, 45):
@@ -96,7 +96,7 @@ async def test_many_queued_copies_take_no_more_programs(tmp_path: Path, shell: s
             spec = SubmissionSpec(executable="sleep", arguments=("60",))
             handles = list((await backend.submit(spec, many)).handles.values())
             async with asyncio.timeout(30):
-                while (await backend.status(handles))[handles[0]].state is not JobState.RUNNING:  # noqa: ASYNC110 -- no event tells it
+                while (await backend.status(handles))[handles[0]].state is not JobState.RUNNING:  # noqa: ASYNC110 -- jobs set no event
                     await asyncio.sleep(0.02)
             told, used[many] = await transport.runs(backend.status(handles))
             assert [status.state for status in told.values()].count(JobState.QUEUED) == many - 1

@@ -105,7 +105,7 @@ async def test_a_job_ended_by_others_keeps_no_secret(tmp_path: Path) -> None:
         group = (get_work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
         os.killpg(int(group), signal.SIGKILL)
         async with asyncio.timeout(SECONDS):
-            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         assert not (get_work(tmp_path, handle) / "token").exists()
 
@@ -124,7 +124,7 @@ async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
     async with make_backend(tmp_path, Halting(asyncio.Event().wait)) as backend:
         submit = asyncio.create_task(backend.submit(sh("true"), [make_copy()]))
         async with asyncio.timeout(SECONDS):
-            while len(list((tmp_path / "root").iterdir())) < 3:  # noqa: ASYNC110 -- tar tells no event
+            while len(list((tmp_path / "root").iterdir())) < 3:  # noqa: ASYNC110 -- tar sets no event
                 await asyncio.sleep(0.02)
         submit.cancel()
         with pytest.raises(asyncio.CancelledError):

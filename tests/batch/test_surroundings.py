@@ -44,7 +44,7 @@ async def test_a_schedulers_tool_has_a_clean_environment(
         spec = SubmissionSpec(executable="sh", arguments=("-c", f"printf {SEEN}"))
         handle = (await backend.submit(spec)).handles[0]
         async with asyncio.timeout(SECONDS):
-            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
         assert output.stdout is not None
@@ -63,7 +63,7 @@ async def test_users_variables_do_not_change_the_scripts(tmp_path: Path, monkeyp
     async with BatchBackend(LocalTransport(), DirectScheduler(1), root=str(tmp_path / "root")) as backend:
         handle = (await backend.submit(SubmissionSpec(executable="true", tag="t"))).handles[0]
         async with asyncio.timeout(SECONDS):
-            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         assert (await backend.kill([handle]))[handle].ok
         assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok

@@ -130,14 +130,14 @@ async def test_each_verb_works_with_the_listed_programs(tmp_path: Path) -> None:
         handles = (await backend.submit(spec, [CopyVars(environment={"ic_end": end}) for end in ("yes", "")])).handles
         wanted = [JobState.DONE, JobState.RUNNING]
         async with asyncio.timeout(30):
-            while [each.state for each in (await backend.status(handles.values())).values()] != wanted:  # noqa: ASYNC110 -- no event tells it
+            while [each.state for each in (await backend.status(handles.values())).values()] != wanted:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         assert set(await backend.find("t")) == set(handles.values())
         assert (await backend.counts()).running == 1
         assert (await backend.diagnostics([handles[0]]))[handles[0]].text == "out\n"
         assert (await backend.kill([handles[1]]))[handles[1]].ok
         async with asyncio.timeout(30):
-            while not (await backend.status([handles[1]]))[handles[1]].state.final:  # noqa: ASYNC110 -- no event tells it
+            while not (await backend.status([handles[1]]))[handles[1]].state.final:  # noqa: ASYNC110 -- jobs set no event
                 await asyncio.sleep(0.02)
         outputs = await backend.fetch_output([handles[0]], tmp_path / "dest")
         assert (outputs[handles[0]].ok, set(outputs[handles[0]].files)) == (True, {"f"})

@@ -1,4 +1,4 @@
-# Helpers of every script here (sourced, never run). Debian, as root; systemd is neither needed nor used.
+# Functions of all scripts in this directory, which source it. Debian, as root; systemd is neither needed nor used.
 # shellcheck shell=bash
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -9,7 +9,7 @@ HOSTS=$ROOT/hosts                                # a directory for each pretend 
 NOT_HAD=77
 umask 022
 
-# ---- bounds ----
+# ---- time limits ----
 
 bounded() { # bounded SECONDS "$@": the calling script ends within that time, whatever it waits for
     [ "${BOUNDED:-}" = "$0" ] || BOUNDED=$0 exec timeout --kill-after=10 "$1" "$0" "${@:2}" </dev/null
@@ -27,7 +27,7 @@ wait_for() { # wait_for SECONDS COMMAND...
     done
 }
 
-# ---- what goes wrong ----
+# ---- failures ----
 
 not_had() { # not_had REASON: this machine cannot have the daemon; what depends on it is red for that reason
     echo "NOT HAD: $*" >&2
@@ -97,7 +97,7 @@ release_once() { # release_once RELEASE: a chroot of that Debian release, in $RO
     mkdir -p "$root"
     quietly debootstrap --variant=minbase "$1" "$root" "${DEBIAN_MIRROR:-$(mirror)}" "$script" ||
         not_had "debootstrap cannot make a Debian $1"
-    # What this machine's apt needs to reach its mirror, the chroot's needs too.
+    # The chroot's apt reaches its mirror with the settings of this machine's.
     apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|https?::Proxy) ' >"$root/etc/apt/apt.conf.d/90machine" || true
     cp /etc/resolv.conf "$root/etc/"
     quietly in_root "$root" apt-get update -q
@@ -105,9 +105,9 @@ release_once() { # release_once RELEASE: a chroot of that Debian release, in $RO
 }
 
 # ---- pretend hosts ----
-# A host has a network, a hostname, and an /etc, /home, /run, /tmp, /var/log and /var/spool of its own; a cable leads to the
-# machine (10.77.N.1 there, 10.77.N.254 here), and nothing further. Other files and process ids are the machine's, or
-# those of another Debian release. So daemons of several hosts never meet, and all that they leave goes with the host.
+# A host has its own network, hostname, /etc, /home, /run, /tmp, /var/log and /var/spool. A cable leads to the machine
+# (10.77.N.1 is the host, 10.77.N.254 the machine) and no further. Other files and process ids are the machine's, or
+# those of another Debian release. So daemons of several hosts never meet, and their files go with the host.
 
 host_once() { # host_once NAME PACKAGE...: with these installed; RELEASE says of which Debian release, if not the machine's
     local name=$1 root=/
@@ -150,7 +150,7 @@ host_make() { # host_make NAME ROOT
     install_once / iproute2
     host_down "$name" # what was begun and not finished
     mkdir -p "$HOSTS"
-    # A namespace can only be kept by a file on a mount that does not propagate.
+    # Only a file on a mount that does not propagate keeps a namespace.
     mountpoint -q "$HOSTS" || {
         mount --bind "$HOSTS" "$HOSTS"
         mount --make-private "$HOSTS"
@@ -240,7 +240,7 @@ same() { # same FILE TEXT: whether the file holds that; if not, it does now
     return 1
 }
 
-# ---- what a client knows ----
+# ---- files of clients ----
 
 ssh_alias() { # ssh_alias NAME ADDRESS PORT HOST_KEY: into the one ssh configuration of all hosts
     local at=$ROOT/client/ssh known=$2

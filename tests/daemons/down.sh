@@ -1,5 +1,5 @@
 #!/bin/bash
-# Ends every daemon and every pretend host, and says so, in red, if anything of them is left. Packages and chroots stay.
+# Ends all daemons and pretend hosts, and prints in red what is left of them. Packages and chroots stay.
 . "$(dirname "$0")/common.sh"
 bounded 120 "$@"
 

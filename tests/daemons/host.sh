@@ -1,5 +1,5 @@
 #!/bin/bash
-# host.sh NAME N ROOT: within a new host's namespaces, makes them a host. All of its own is in memory, and goes with it.
+# host.sh NAME N ROOT: in new namespaces, makes a host of them. Its own files are in memory and go with it.
 set -eu
 recipes=$(cd "$(dirname "$0")" && pwd)
 name=$1 n=$2 root=$3

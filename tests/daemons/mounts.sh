@@ -1,5 +1,5 @@
 #!/bin/bash
-# mounts.sh ROOT [COMMAND...]: in a mount namespace of its own, gives a chroot what programs expect to find mounted.
+# mounts.sh ROOT [COMMAND...]: in a mount namespace of its own, mounts the file systems that programs of a chroot expect.
 set -eu
 root=$1
 shift

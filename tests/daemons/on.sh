@@ -1,5 +1,5 @@
 #!/bin/bash
-# on.sh HOST USER COMMAND...: on a pretend host, as that user, at home and with its environment.
+# on.sh HOST USER COMMAND...: runs a command on a pretend host, in the home and the environment of the user.
 . "$(dirname "$0")/common.sh"
 host=$1 user=$2
 shift 2

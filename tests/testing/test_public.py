@@ -12,7 +12,7 @@ def test_each_public_name_exists() -> None:
     """Each public name of intercede.testing exists, and another name is an AttributeError."""
     assert all(getattr(testing, name) is not None for name in testing.__all__)
     with pytest.raises(AttributeError, match="run_check'"):
-        _ = testing.run_check  # pyright: ignore[reportAttributeAccessIssue] -- that is the test
+        _ = testing.run_check  # pyright: ignore[reportAttributeAccessIssue] -- the access is the test
 
 
 def test_importing_the_package_loads_no_module_of_the_kit() -> None:

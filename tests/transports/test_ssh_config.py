@@ -159,7 +159,7 @@ async def test_an_ended_proxy_command_is_not_signalled(tmp_path: Path) -> None:
         await proxy.end()
         assert is_group_alive(str(os.getpgid(left)))
         async with asyncio.timeout(5):
-            while len(os.listdir("/proc/self/fd")) > open_before:  # noqa: PTH208, ASYNC110 -- as above; no event tells
+            while len(os.listdir("/proc/self/fd")) > open_before:  # noqa: PTH208, ASYNC110 -- as above; files set no event
                 await asyncio.sleep(0.01)
     finally:
         os.kill(left, signal.SIGKILL)

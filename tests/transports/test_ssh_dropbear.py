@@ -81,7 +81,7 @@ async def test_cancelling_ends_a_command_whose_sh_leads_no_group(dropbear: int, 
         for script in PAYLOADS.values():
             run = asyncio.create_task(transport.run(["env", f"{word}/", "sh", "-c", script]))
             async with asyncio.timeout(20):
-                while not list_sleepers(f"{word}/") or not list_sleepers(f"{word}."):  # noqa: ASYNC110 -- no event tells it
+                while not list_sleepers(f"{word}/") or not list_sleepers(f"{word}."):  # noqa: ASYNC110 -- jobs set no event
                     await asyncio.sleep(0.02)
             run.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -1,7 +1,7 @@
 #!/bin/bash
-# An environment with this project's wheel, which any user can run: the kit does not run as root. Made anew only if the
-# sources have changed. Then: $DAEMONS_ROOT/client/venv/bin/intercede
-#   PYTHON   which Python, if other users may run it; else the system's
+# An environment with this project's wheel, which any user can run: the kit does not run as root. It is made again only if
+# the sources have changed. Then: $DAEMONS_ROOT/client/venv/bin/intercede
+#   PYTHON   the Python, if other users may run it; else the system's
 . "$(dirname "$0")/../common.sh"
 bounded 600 "$@"
 PROJECT=$(cd "$RECIPES/../.." && pwd)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What it takes to mount small disks, and quotas, on the host $HOST.
+# Installs the tools to mount small disks and quotas on the host $HOST.
 . "$(dirname "$0")/../common.sh"
 bounded 200 "$@"
 HOST=${HOST:?the host to run on}

@@ -270,7 +270,7 @@ async def test_the_submitter_is_killed_at_any_time(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str
 ) -> None:
     """The submitter is killed at any time: a find sees all jobs, or none and none begins later."""
-    moments = random.Random(4)  # noqa: S311 -- the same each time
+    moments = random.Random(4)  # noqa: S311 -- repeatable, no cryptography
 
     async def one(manager: Manager) -> None:
         each = trial()

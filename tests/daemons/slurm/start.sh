@@ -1,5 +1,5 @@
 #!/bin/bash
-# On the host: munge, MariaDB and slurmdbd if wanted, slurmctld, slurmd. Each that runs already is left alone.
+# On the host: starts munge, MariaDB and slurmdbd if wanted, slurmctld, slurmd, except those that run already.
 # shellcheck source=../common.sh
 . /run/daemons/common.sh
 logs_on_failure
@@ -21,7 +21,7 @@ configure() {
     install -d -o slurm -g slurm /var/spool/slurmctld /var/spool/slurmd /var/log/slurm
     same /etc/slurm/slurm.conf "$(<"$HERE/slurm.conf")" || CHANGED=1
     install -o slurm -g slurm -m 600 "$HERE/slurmdbd.conf" /etc/slurm/
-    # 23.11 and newer look for cgroups unless told otherwise; older ones do not know the option.
+    # 23.11 and newer look for cgroups without this option, which older ones do not know.
     [ "$(slurmd -V | grep -o '[0-9]*' | head -n 1)" -lt 23 ] || echo 'CgroupPlugin=disabled' >/etc/slurm/cgroup.conf
     same /etc/slurm/settings.conf "$(settings)" || CHANGED=1
 }
@@ -29,7 +29,7 @@ configure() {
 munge_once() {
     munge_answers && return
     [ -s /etc/munge/munge.key ] || mungekey -c -f -b 1024
-    # It insists on these owners and modes.
+    # slurmdbd requires these owners and modes.
     chown munge:munge /etc/munge /etc/munge/munge.key
     chmod 400 /etc/munge/munge.key
     install -d -o munge -g munge -m 755 /run/munge

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Slurm on the host $HOST: one node of as many pretended cores as told.
-#   ACCT=1      also MariaDB and slurmdbd, so that sacct answers
+# Slurm on the host $HOST: one node with CPUS pretended cores.
+#   ACCT=1      MariaDB and slurmdbd as well, so that sacct works
 #   RELEASE     the Debian release of the host, if not the machine's: trixie has Slurm 24.11
 #   CPUS MAXARRAY MAXJOBS MINJOBAGE   values of slurm.conf, see start.sh; other values restart it
 . "$(dirname "$0")/../common.sh"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # sshd on the host $HOST, keys only. Then: ssh -F $DAEMONS_ROOT/client/ssh/config $SSH_NAME
-#   SSH_NAME           what clients call it, if not as the host: a second sshd there has another
+#   SSH_NAME           the name for clients, if not the host's: a second sshd of a host has another
 #   SSH_PORT           22
 #   SSH_MAX_STARTUPS   logins that are under way at once, 100:30:300; sshd's own default is 10:30:100
 #   SSH_MAX_SESSIONS   commands at once on a connection, 100; sshd's own default is 10
-#   SSH_CLOCK          how far the clock of all that logs in is off: +1h, -1h
+#   SSH_CLOCK          the error of the clock of all logins: +1h, -1h
 #   RELEASE            the Debian release of the host, if not the machine's
 . "$(dirname "$0")/../common.sh"
 bounded 400 "$@"

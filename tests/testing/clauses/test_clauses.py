@@ -79,4 +79,4 @@ def test_an_invalid_or_taken_id_is_refused(clause_id: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """An unknown attribute of the module is an AttributeError."""
     with pytest.raises(AttributeError, match="CLAUSEZ"):
-        _ = clauses.CLAUSEZ  # pyright: ignore[reportAttributeAccessIssue] -- that is the test
+        _ = clauses.CLAUSEZ  # pyright: ignore[reportAttributeAccessIssue] -- the access is the test

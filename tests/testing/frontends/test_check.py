@@ -195,7 +195,7 @@ class Refuses(FakeBackend):
     async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
         """Replace the kit's judgement, print, and raise."""
         setattr(finding, "classify", print)  # noqa: B010 -- the attack
-        print("closed")  # noqa: T201 -- the point
+        print("closed")  # noqa: T201 -- the subject prints
         raise ConnectionError("closed on Sundays")
 
 

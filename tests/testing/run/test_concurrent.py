@@ -68,7 +68,7 @@ def test_a_blocked_loop_is_given_up() -> None:
     """A check that blocks the event loop ends all unfinished checks without a result, within the time limit."""
 
     async def blocks() -> str:
-        time.sleep(2)  # noqa: ASYNC251 -- the point
+        time.sleep(2)  # noqa: ASYNC251 -- blocks the loop on purpose
         return "too late"
 
     async def done() -> str:

@@ -114,7 +114,7 @@ def test_a_child_process_ends_without_its_parents_help() -> None:
         while not (file.exists() and file.read_text()):  # noqa: ASYNC110 -- another process writes it
             await asyncio.sleep(0.01)
         pids.append(int(file.read_text()))
-        time.sleep(2.5)  # noqa: ASYNC251 -- the loop stands still
+        time.sleep(2.5)  # noqa: ASYNC251 -- blocks the loop on purpose
         assert _is_running(pids[0]) is False
         await asking
 

@@ -94,7 +94,7 @@ class Talkative(Tiny):
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
         """Print, log and raise the password."""
-        print("printed and", self._password)  # noqa: T201 -- the point
+        print("printed and", self._password)  # noqa: T201 -- the subject prints
         logging.getLogger(__name__).warning("logged %s", self._password)
         warnings.warn(f"warned of {self._password}", stacklevel=1)
         said = {"url": "ftp://me:open-sesame@h/x", "argv": ["login", self._password], "as text": str(self._password)}
