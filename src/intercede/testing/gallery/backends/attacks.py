@@ -86,7 +86,7 @@ class StopsTheLoop(_Attacks):
 
 
 class TakesTheLoopsErrors(_Attacks):
-    """Sets an exception handler of the event loop in every verb, which itself raises."""
+    """Sets an exception handler of the event loop that itself raises, in every verb."""
 
     def attack(self) -> None:
         def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
@@ -192,7 +192,7 @@ class NeverJoins(_Attacks):
 
 
 class HasAnotherProcessId(_Attacks):
-    """Replaces os.getpid in every verb, so that the process has another number."""
+    """Replaces os.getpid in every verb, so that it returns 1."""
 
     def attack(self) -> None:
         os.getpid = lambda: 1  # this is the intended attack
@@ -285,7 +285,7 @@ _printing: list[object] = []
 
 
 class StartsAHelper(FakeBackend):
-    """Starts a process in the constructor that inherits stdout and stderr and does not end."""
+    """Starts a process that inherits stdout and stderr and does not end, in the constructor."""
 
     areas = ("life",)
 
@@ -313,7 +313,7 @@ class MakesWarningsErrors(_Attacks):
 
 
 class LeavesAThreadForEver(_Attacks):
-    """Starts a thread in every verb that never ends and that is no daemon, so Python waits for it at exit."""
+    """Starts a thread that never ends, and for which Python waits at exit, in every verb."""
 
     def attack(self) -> None:
         threading.Thread(target=threading.Event().wait, daemon=False).start()
@@ -321,7 +321,7 @@ class LeavesAThreadForEver(_Attacks):
 
 
 class LeavesAPoolForEver(_Attacks):
-    """Leaves an executor in every verb, with work that never ends."""
+    """Leaves an executor with work that never ends, in every verb."""
 
     pools: ClassVar[list[ThreadPoolExecutor]] = []
 
@@ -332,7 +332,7 @@ class LeavesAPoolForEver(_Attacks):
 
 
 class ExitsInAThread(_Attacks):
-    """Starts a thread in every verb that calls sys.exit."""
+    """Starts a thread that calls sys.exit, in every verb."""
 
     def attack(self) -> None:
         threading.Thread(target=sys.exit).start()
@@ -340,7 +340,7 @@ class ExitsInAThread(_Attacks):
 
 
 class FailsAtExit(_Attacks):
-    """Registers a function in every verb that fails when the process exits."""
+    """Registers a function that fails when the process exits, in every verb."""
 
     def attack(self) -> None:
         atexit.register(os.stat, "/no/such/file")
@@ -359,14 +359,14 @@ class _EndlessText(_FailingText):
 
 
 class RaisesWithFailingText(_Attacks):
-    """Raises an exception in every verb whose __str__ raises another exception."""
+    """Raises an exception whose __str__ raises another exception, in every verb."""
 
     def attack(self) -> None:
         raise _FailingText
 
 
 class RaisesWithEndlessText(_Attacks):
-    """Raises an exception in every verb whose __str__ never ends."""
+    """Raises an exception whose __str__ never ends, in every verb."""
 
     areas = ("purge",)
 
@@ -381,7 +381,7 @@ class _Nowhere(Exception):  # noqa: N818 -- this is the intended attack
 
 
 class RaisesNowhere(_Attacks):
-    """Raises an exception in every verb whose __traceback__ is a property that never ends."""
+    """Raises an exception whose __traceback__ is a property that never ends, in every verb."""
 
     areas = ("purge",)
 
@@ -415,7 +415,7 @@ class BlocksWithinAPipe(_WithinAPipe):
 
 
 class RaisesWithOddNotes(FakeBackend):
-    """Raises an exception in status whose __notes__ is not a list, and another one when it is left."""
+    """Raises an exception whose __notes__ is not a list in status, and another exception when it is left."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         error = RuntimeError("noted")
@@ -430,7 +430,7 @@ class RaisesWithOddNotes(FakeBackend):
 
 
 class RaisesMuch(_Attacks):
-    """Raises an exception in every verb whose message has ten million characters."""
+    """Raises an exception whose message has ten million characters, in every verb."""
 
     def attack(self) -> None:
         raise RuntimeError("x" * 10_000_000)

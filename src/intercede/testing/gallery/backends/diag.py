@@ -77,7 +77,7 @@ class Consumes(FakeBackend):
 
 
 class RemembersWhereItWas(FakeBackend):
-    """Returns only the output that is new since the last call of diagnostics."""
+    """Returns no output in diagnostics if nothing was written since the last call."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "expected the text of the first answer to be in answer number 2"

@@ -97,7 +97,7 @@ class EveryMappingIsEmpty(FakeBackend):
 
 
 class NeverEnters(FakeBackend):
-    """Never ends entering."""
+    """Waits for ever when it is entered."""
 
     async def __aenter__(self) -> Self:
         await asyncio.Event().wait()
@@ -105,7 +105,7 @@ class NeverEnters(FakeBackend):
 
 
 class NeverLeaves(FakeBackend):
-    """Never ends leaving."""
+    """Waits for ever when it is left."""
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

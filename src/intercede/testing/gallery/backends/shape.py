@@ -88,7 +88,7 @@ class PurgeIsAStub(FakeBackend):
 
 
 class StatusNeverEnds(FakeBackend):
-    """Never ends a status call."""
+    """Waits for ever in status."""
 
     caught_by = "IC-SHAPE-02"
     message_contains = "expected status to answer within"

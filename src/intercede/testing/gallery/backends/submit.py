@@ -43,7 +43,7 @@ class _Changes(FakeBackend):
 
 
 def _prefix_script(spec: SubmissionSpec, line: str) -> SubmissionSpec:
-    """Put a line of sh before the script of a kit's payload, which is its second argument."""
+    """Put a line of sh before the script of one of the kit's payloads."""
     if spec.arguments[:1] != ("-c",):
         return spec
     option, script, *rest = spec.arguments

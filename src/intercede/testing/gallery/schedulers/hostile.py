@@ -80,7 +80,7 @@ class _Trap(Mapping[str, JobStatus]):
 
 
 class AnswersAreTraps(PlainQueue):
-    """Returns a mapping from parse_status whose methods all raise."""
+    """Returns a mapping whose methods all raise from parse_status."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         return _Trap()
@@ -101,7 +101,7 @@ class ParserExits(PlainQueue):
 
 
 class NeverAnswers(PlainQueue):
-    """Never ends parse_list."""
+    """Waits for ever in parse_list."""
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         while True:
@@ -138,7 +138,7 @@ class _UnnamedError(Exception, metaclass=_Unnamed):
 
 
 class RaisesTheUnnamed(PlainQueue):
-    """Raises an exception in parse_status whose class has no readable name."""
+    """Raises an exception whose class has no readable name in parse_status."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         raise _UnnamedError
