@@ -263,7 +263,7 @@ def test_a_reference_names_everything(page: str, names: Iterable[str]) -> None:
     assert [name for name in names if name not in text] == []
 
 
-def test_nothing_depends_on_the_bare_name() -> None:
+def test_no_requirement_is_the_bare_name() -> None:
     """A requirement of intercede names a version or a place, since another project has the name on the public index."""
     files = [*PAGES, *ROOT.glob("fixtures/*/pyproject.toml"), *ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.html")]
     bare = re.compile(

@@ -114,3 +114,17 @@ def test_a_docstring_of_a_test_is_a_sentence_of_its_own() -> None:
     ]
 
     assert found == []
+
+
+def test_the_name_of_a_test_begins_with_its_subject() -> None:
+    """The name of a test begins with its subject, and has no word to avoid."""
+    begins = re.compile(rf"(?:{OPENERS}|{CONTINUES})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"\bdef test_(\w+)\(", path.read_text())
+        for words in [name.replace("_", " ")]
+        if begins.match(words) or AVOIDED.search(words)
+    ]
+
+    assert found == []
