@@ -77,7 +77,7 @@ class NamesVariablesInATuple(PlainQueue):
 
 
 class UnsetsThePath(PlainQueue):
-    """Names a pattern of variables to unset that matches PATH."""
+    """Has a pattern of variables to unset that also matches PATH."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "'P*' would unset PATH"

@@ -80,7 +80,7 @@ class _Trap(Mapping[str, JobStatus]):
 
 
 class AnswersAreTraps(PlainQueue):
-    """Returns a mapping whose methods all raise from parse_status."""
+    """Returns, from parse_status, a mapping whose methods all raise."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         return _Trap()
@@ -138,7 +138,7 @@ class _UnnamedError(Exception, metaclass=_Unnamed):
 
 
 class RaisesTheUnnamed(PlainQueue):
-    """Raises an exception whose class has no readable name in parse_status."""
+    """Raises, in parse_status, an exception whose class has no readable name."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         raise _UnnamedError
