@@ -125,7 +125,7 @@ def _pack_file(member: Member, path: Path) -> Iterator[bytes]:
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a fifo would wait for its writer
+    return os.open(path, flags | os.O_NONBLOCK)  # otherwise opening a fifo would wait for a writer
 
 
 def _read_exactly(file: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
@@ -347,7 +347,7 @@ class Unpacker:
         usage = self._usage.setdefault(place and place[0], _Usage())
         usage.files += 1
         if usage.files > self._max_files + 1:
-            return None  # not recorded: an endless stream must not need endless memory
+            return None  # the member is not recorded: an endless stream must not need endless memory
         fault = (
             fault or (place and _find_name_fault(place[1])) or _find_type_fault(info) or self._find_excess(usage, info)
         )

@@ -1,7 +1,7 @@
 """Coalesce the status requests of many callers into one command.
 
-Callers share an answer only if they asked before its command began, so no answer is older than the request. During the
-minimum interval callers wait. No answer is ever cached.
+Callers share an answer only if all of them asked before the command began, so no answer is older than a request for it.
+During the minimum interval between two commands, callers wait. No answer is ever cached.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _Ask = Callable[[Collection[Job]], Awaitable[tuple[Mapping[Job, JobStatus], bool
 
 
 class _Round:
-    """The next command: the jobs that it asks about, and the number of callers that wait for it."""
+    """The next status command: the jobs to ask about, and the number of callers that wait for the answer."""
 
     def __init__(self) -> None:
         self.jobs: set[Job] = set()

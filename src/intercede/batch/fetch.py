@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Share:
-    """How many files of one job will be sent, and how many not. The remote side announces it before the archive."""
+    """The numbers of files of one job that will be sent or left out, which the remote side announces in advance."""
 
     files: int
     """The number of files that will be sent."""

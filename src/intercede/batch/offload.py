@@ -36,6 +36,6 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):  # the caller is cancelled already
+            with contextlib.suppress(asyncio.CancelledError):  # a second cancellation changes nothing
                 await asyncio.wait({work})
         raise

@@ -15,7 +15,7 @@ LONGEST = 10**9
 """The largest number of seconds that every sleep and every timeout accepts."""
 
 
-def get_option(  # noqa: PLR0917 -- the number's bounds belong to it
+def get_option(  # noqa: PLR0917 -- the bounds belong to the number
     plugin: object, name: str, given: object, default: N, least: int, most: int, kind: type[N]
 ) -> N:
     """Return the value of an option: the caller's, or else the plugin's, or else the default.

@@ -30,7 +30,7 @@ def _write_each_function(jobs: Iterable[Job]) -> str:
         f'"$1" {submission_id} {" ".join(map(str, indices))}'
         for submission_id, indices in group_by_submission(jobs).items()
     ]
-    return "\n".join(["_ic_each() {", *calls, ":", "}"])  # the body must not be empty
+    return "\n".join(["_ic_each() {", *calls, ":", "}"])  # the body of a shell function must not be empty
 
 
 class RemoteJobs:

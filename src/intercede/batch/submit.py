@@ -295,7 +295,7 @@ def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
 
 def _inspect_file(path: Path) -> _LocalFile:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # otherwise opening a fifo would block
     except OSError as error:
         raise _make_read_error(path, str(error.strerror)) from error
     try:

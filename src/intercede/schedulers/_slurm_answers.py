@@ -214,7 +214,7 @@ def _format_cluster(cluster: str) -> str:
 
 
 class Jobs:
-    """The statuses of the jobs that were asked for. If several rows are about a job, the first one counts.
+    """The statuses of the jobs that were asked for. If several rows are about a job, the first row counts.
 
     Args:
         ids: The native ids that were asked for.

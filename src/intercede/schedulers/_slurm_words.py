@@ -129,7 +129,7 @@ _KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
 
 
 def is_ambiguous(returncode: int, text: str) -> bool:
-    """Return whether Slurm may have accepted a job although sbatch failed: it was killed, or got no answer."""
+    """Return whether Slurm may have accepted a job although sbatch failed: sbatch was killed, or got no answer."""
     return returncode in _KILLED or _is_unsure(text)
 
 

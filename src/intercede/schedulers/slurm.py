@@ -105,7 +105,7 @@ class SlurmScheduler:
         return _read("queue") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Return the status of each job that Slurm knows. It is UNKNOWN if accounting was needed and gave no answer.
+        """Return the status of each job that Slurm knows. A status is UNKNOWN if accounting had to answer and did not.
 
         Raises:
             SchedulerError: squeue failed.
@@ -118,7 +118,7 @@ class SlurmScheduler:
         return _read("queue") + _read("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Return the outcome for each job. It is ok if squeue lists the job as ended or COMPLETING after scancel.
+        """Return the outcome for each job: ok if squeue lists the job as ended or COMPLETING after scancel.
 
         Raises:
             SchedulerError: squeue failed.

@@ -340,7 +340,7 @@ _ALGORITHMS: Mapping[str, tuple[str, Callable[[], Collection[bytes]]]] = {
     "macs": ("mac_algs", get_mac_algs),
     "kexalgorithms": ("kex_algs", get_kex_algs),
     "pubkeyacceptedalgorithms": ("signature_algs", get_public_key_algs),
-    "pubkeyacceptedkeytypes": ("signature_algs", get_public_key_algs),  # before OpenSSH 8.5
+    "pubkeyacceptedkeytypes": ("signature_algs", get_public_key_algs),  # the keyword before OpenSSH 8.5
 }
 _SWITCHES = {
     "pubkeyauthentication": "public_key_auth",

@@ -63,8 +63,8 @@ has_proc() {
 
 # list_processes: sets these variables:
 #   known       the processes to look for next time
-#   targets     what to signal, parents first
-#   reversed    the same, children first
+#   targets     the processes and groups to signal, parents first
+#   reversed    these targets, children first
 #   running     not empty if some process is not stopped
 #   group_only  not empty if processes cannot be listed: then the group is the only target
 # shellcheck disable=SC2086,SC2046 # numbers, to be split
@@ -97,7 +97,7 @@ send() {
 }
 
 case $1 in '' | 0* | 1 | *[!0-9]*) exit 1 ;; esac # kill -1 would signal everything
-# stop_all: stop every process. A process that is not stopped yet may die of TERM at once.
+# stop_all: stop every process, in at most eight attempts. A process that is not stopped may die of TERM at once.
 # shellcheck disable=SC2086 # numbers, to be split
 stop_all() {
     list_processes
@@ -111,7 +111,7 @@ stop_all() {
 
 leader=$1 known=$1: group_only='' running=''
 ! has_proc || grep -F -e "$2" "/proc/$1/cmdline" || exit
-stop_all # before TERM: otherwise the first process to end would let a waiting script go on to its next line
+stop_all # before TERM: otherwise the first process to end would let a waiting script continue
 # shellcheck disable=SC2086 # numbers, to be split
 {
     send TERM $targets || exit

@@ -287,7 +287,7 @@ class _Command:
         try:
             pidfd = os.pidfd_open(self._process.pid)
         except (AttributeError, OSError):
-            self._poll_exit()  # not Linux, an old Linux, or a sandbox that forbids pidfd_open
+            self._poll_exit()  # this is not Linux, or an old Linux, or a sandbox forbids pidfd_open
         else:
             asyncio.get_running_loop().add_reader(pidfd, self._handle_exit, pidfd)
 

@@ -95,7 +95,7 @@ def _get_tool_environment(scheduler: Scheduler) -> ToolEnvironment:
     if getattr(type(scheduler), "tool_environment", None) is None:
         return ToolEnvironment()
     whose = f"tool_environment of {type(scheduler).__name__}"
-    method: object = getattr(scheduler, "tool_environment")  # noqa: B009 -- the protocol does not have it
+    method: object = getattr(scheduler, "tool_environment")  # noqa: B009 -- the protocol does not have the method
     if not callable(method):
         raise _make_contract_error(f"{whose} must be a method that returns a ToolEnvironment, not {method!r}")
     try:

@@ -88,7 +88,7 @@ class TimeLimitExceeded(Exception):  # noqa: N818 -- it describes a subject, not
 
 @dataclass
 class Outcome(Generic[_T]):
-    """How an awaitable ended: with a value, or with an exception of any class."""
+    """The outcome of an awaitable: a value, or an exception of any class."""
 
     value: _T | None = None
     raised: BaseException | None = None
@@ -270,7 +270,7 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
         closing = loop.create_task(loop.shutdown_asyncgens())
         _run_on_loop(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
-    loop.set_exception_handler(lambda _loop, _context: None)  # do not log: the report names the tasks
+    loop.set_exception_handler(lambda _loop, _context: None)  # do not log the tasks: the report names them
     loop.close()
 
 

@@ -13,7 +13,7 @@ __all__ = ["MUST", "SHOULD", "Clause", "Level"]
 
 
 class Level(StrEnum):
-    """How binding a clause is."""
+    """The level of a clause, which says how binding the clause is."""
 
     MUST = "MUST"
     """If a clause of this level is red, the subject is NOT CONFORMANT."""

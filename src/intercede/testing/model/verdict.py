@@ -71,7 +71,7 @@ class State(StrEnum):
 
     @property
     def is_blocking(self) -> bool:
-        """Whether clauses that depend on this one are BLOCKED. An unexpected pass blocks nothing, since it is a pass."""
+        """Whether a clause in this state blocks those that depend on it. An unexpected pass does not: it is a pass."""
         return self in _BLOCKING
 
 
@@ -110,7 +110,7 @@ class Result:
     rerun_command: str = ""
     """The command that runs the check again. Secrets in it are hidden, and the reader has to fill them in."""
     blocker: str | None = None
-    """The red clause that blocks this one, if one does."""
+    """The id of the red clause that blocks this clause, or None."""
     expected: str = ""
     """The requirement of the clause, if it is red."""
     observed: str = ""

@@ -1,4 +1,4 @@
-"""Write the files of a run. Each is written whole or not at all."""
+"""Write the files of a run. Each file is written whole or not at all."""
 
 import json
 import re

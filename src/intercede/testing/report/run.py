@@ -1,4 +1,4 @@
-"""How the checks of a run were done: enough to repeat the run, without the user's name or the host's."""
+"""The circumstances of a run: enough to repeat the run, without the user's name or the host's."""
 
 import platform
 import re
@@ -13,7 +13,7 @@ __all__ = ["Run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How the checks of a run were done."""
+    """The circumstances of a run of the checks."""
 
     started: datetime
     seconds: float = 0.0
