@@ -1,7 +1,7 @@
 """The pytest plugin of the conformance kit: ``pytest --intercede-backend=NAME``.
 
-Every run of pytest in the environment imports this module. So it imports pytest and nothing else of weight, and its hooks
-import the kit only if one of the kit's options is given.
+Every run of pytest in the environment imports this module. So it imports pytest and nothing else of weight, and its
+hooks import the kit only if one of the kit's options is given.
 """
 # ruff: noqa: PLC0415 -- hooks import the kit if an option asks for it
 
@@ -54,10 +54,10 @@ def _require_this_one() -> None:
     found, here = str(getattr(intercede, "__file__", None) or "nowhere"), Path(__file__).parent
     if not Path(found).is_file() or not Path(found).parents[1].samefile(here):
         raise pytest.UsageError(
-            f"the 'intercede' that Python finds, {found}, is not the one that these options came with, which lies in {here}. "
-            "On the public index that name is another project's: a package that depends on 'intercede' may have brought it "
-            "in, 'intercede>=0.1' does not. Uninstall it, and install this one again from where it came from, a path or a "
-            'URL: pip install "intercede[testing] @ file:///path/to/intercede"'
+            f"the 'intercede' that Python finds, {found}, is not the one that these options came with, which lies in "
+            f"{here}. On the public index that name is another project's: a package that depends on 'intercede' may "
+            "have brought it in, 'intercede>=0.1' does not. Uninstall it, and install this one again from where it "
+            'came from, a path or a URL: pip install "intercede[testing] @ file:///path/to/intercede"'
         )
 
 
@@ -96,7 +96,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     idle = next((each for each in _FIXTURES if getattr(config.option, each[0], False)), None)
     if idle and config.option.intercede_subjects and not {*idle[1:]} & {*config.invocation_params.args}:
         raise pytest.UsageError(
-            f"{idle[1]} runs nothing, pytest calls that a success, and it is in addopts: the run would check nothing and pass"
+            f"{idle[1]} runs nothing, pytest calls that a success, and it is in addopts: the run would check nothing "
+            "and pass"
         )
     if not (config.option.intercede_list or config.option.intercede_explain):
         return None

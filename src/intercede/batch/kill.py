@@ -14,7 +14,10 @@ __all__ = ["kill_jobs"]
 
 
 async def kill_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """End jobs. This costs one command; if native ids are not recorded yet, two or three more read them and kill again."""
+    """End jobs.
+
+    This costs one command. If native ids are not recorded yet, two or three more commands read them and kill again.
+    """
     scheduler = remote.scheduler
     ending = write_call("_ic_end_copies", scheduler.kill_script(), scheduler.status_script())
     answer = await remote.ask(jobs, load_script("kill"), ending)

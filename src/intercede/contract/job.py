@@ -172,7 +172,7 @@ class _Data(BaseModel):
 
 
 class Resources(_Data):
-    """The resources that one copy requests. A backend may honour, refuse or ignore each, but never ignores ``queue``."""
+    """The resources that one copy requests. A backend may honour, refuse or ignore each. It never ignores ``queue``."""
 
     cpus: Positive = 1
     """The number of cores."""

@@ -42,8 +42,8 @@ async def check_backend(
 ) -> Report:
     """Check a backend that the registry makes, and return the report with the verdict.
 
-    The checks run in a thread of their own, with event loops of their own. If this is cancelled, it ends their jobs first.
-    Only one call at a time runs checks in a process; another one waits.
+    The checks run in a thread of their own, with event loops of their own. If this call is cancelled, it ends their
+    jobs first. Only one call at a time runs checks in a process; another call waits.
 
     Args:
         config: The name of a table in the configuration file, a registered name, or a configuration as data or as JSON.

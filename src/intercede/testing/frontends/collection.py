@@ -66,7 +66,7 @@ class Area(pytest.Module):
 
         check.__doc__ = clause.title
         marked = pytest.mark.intercede(level=clause.level.value, area=clause.area, capability=clause.capability)
-        # Plugins that run a test in several threads run this one in the main thread, which must be so to protect the process.
+        # The mark keeps plugins that run tests in several threads from running this test outside of the main thread.
         return pytest.mark.thread_unsafe(reason="checks share an event loop")(marked(check))
 
     def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- pytest's signature

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Frontend = Literal["pytest", "check", "check_backend", "run_checks"]
-"""A front end. ``check`` is ``intercede check``; ``check_backend`` is also ``check_transport`` and ``check_scheduler``."""
+"""A front end: ``check`` is ``intercede check``; ``check_backend`` includes check_transport and check_scheduler."""
 _COMMANDS: tuple[Frontend, ...] = ("pytest", "check")
 _PLANNED: tuple[Frontend, ...] = (*_COMMANDS, "check_backend")
 _ALL: tuple[Frontend, ...] = (*_PLANNED, "run_checks")
@@ -86,7 +86,8 @@ OPTIONS = (
     ),
     Option(
         "transport",
-        "Check this transport: its own clauses, then those of a backend that is composed of it and the built-in direct.",
+        "Check this transport: its own clauses, then those of a backend that is composed of it and the built-in "
+        "direct.",
         "The subject is `NAME+direct`.",
         frontends=("pytest",),
         kind="subject",

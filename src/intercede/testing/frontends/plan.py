@@ -209,8 +209,8 @@ def _parse_capabilities(require: Iterable[str], profile: Profile, spell: Spell) 
         raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
     if words and profile == "core":
         raise ConfigError(
-            f"{spell('profile', profile)} checks no capability: with it, {spell('require', ','.join(words))} would prove what "
-            "is claimed, and not that it works. Leave the profile out",
+            f"{spell('profile', profile)} checks no capability: with it, {spell('require', ','.join(words))} would "
+            "prove what is claimed, and not that it works. Leave the profile out",
             value=profile,
             expected="full",
         )

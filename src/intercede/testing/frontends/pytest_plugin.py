@@ -1,4 +1,4 @@
-"""The conformance suite inside pytest: collection, outcomes, verdict and exit code. ``intercede_pytest`` registers it."""
+"""The conformance suite in pytest: collection, outcomes, verdict and exit code. ``intercede_pytest`` registers it."""
 
 from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
 
@@ -56,7 +56,10 @@ _OUTPUT = "intercede_output"
 _WORKER_EXIT_SECONDS = 20
 """Seconds after which pytest-xdist kills its workers. Its own 10 are too few: execnet 2.1 lets a worker continue for 5
 seconds, interrupts it, and kills it after 10 more."""
-_PARAMETERS = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
+_PARAMETERS = (
+    "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; "
+    "--intercede-repeat=N repeats checks"
+)
 _LIST_COMMAND = f"pytest {make_spell('pytest')('list')}"
 """The command that prints all clauses."""
 
@@ -104,7 +107,7 @@ class Suite:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Append the areas of clauses to the session. --lf empties an area, since it is in no file: collect it again."""
+        """Append the areas of clauses to the session. An area that --lf emptied is collected again: it has no file."""
         report = yield
         if report.passed and isinstance(collector, pytest.Session):
             report.result.extend(collect_areas(collector, self._plan.wanted, self._run))
@@ -330,7 +333,7 @@ class Suite:
             print(line)  # noqa: T201 -- with -p no:terminal, pytest prints nothing
 
     def _judge(self) -> tuple[Report, ...]:
-        """Return the reports with the verdicts. If an option lets no check run, no check was to run, and none is lost."""
+        """Return the reports with the verdicts. If an option lets no check run, no check counts as lost."""
         if find_idle_option(self._config):
             selection = Selection(self._selected, (), self._plan.wanted)
         else:

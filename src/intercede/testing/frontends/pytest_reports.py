@@ -105,8 +105,8 @@ def format_complaint(reason: str, count: int) -> str:
     """Return the line about a fixture that failed after checks. It does not affect the verdict."""
     times = "once" if count == 1 else f"{count} times"
     return (
-        f"a fixture failed after a check, {times}: {reason}. Checks share an event loop and its thread, so this is not a fault of "
-        "the subject: let a fixture that watches for leaks ignore tests with the mark intercede"
+        f"a fixture failed after a check, {times}: {reason}. Checks share an event loop and its thread, so this is not "
+        "a fault of the subject: let a fixture that watches for leaks ignore tests with the mark intercede"
     )
 
 

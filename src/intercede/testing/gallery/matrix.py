@@ -198,7 +198,8 @@ def format_page() -> str:
 
 def _format_row(name: str, implementation: type) -> str:
     does = " ".join((implementation.__doc__ or "").split()).replace("|", "\\|")
-    return f"| `{name}` | {does} | {', '.join(get_caught_by(implementation))} | {', '.join(get_also_red(implementation))} |"
+    caught_by, also_red = ", ".join(get_caught_by(implementation)), ", ".join(get_also_red(implementation))
+    return f"| `{name}` | {does} | {caught_by} | {also_red} |"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -34,6 +34,7 @@ def _find_blocked_sockets() -> str:
     except Exception as error:  # noqa: BLE001 -- after any error here, no event loop can be made
         return (
             f"blocked sockets: {type(error).__name__}: {error} Every event loop needs a pair of sockets. With "
-            "pytest-socket, add --allow-unix-socket, and --allow-hosts for the subject's hosts, or --force-enable-socket"
+            "pytest-socket, add --allow-unix-socket, and --allow-hosts for the subject's hosts, or "
+            "--force-enable-socket"
         )
     return ""

@@ -114,10 +114,10 @@ class Known:
     def judge(self, subject_id: str, clause_id: str, result: Result, today: date) -> Result:
         """Return a result as the file sees it. To judge a result twice changes nothing.
 
-        A failure is KNOWN if there is an entry for it that has not expired and whose symptom it has. If only one of both
-        is so, the failure stays FAILED, and its message says why. A check that passes is an UNEXPECTED_PASS if there is an
-        entry for it, also after the last day. A check that ran several times passes only if it never failed. All other
-        results stay as they are.
+        A failure is KNOWN if there is an entry for it that has not expired and whose symptom it has. If only one of
+        both is so, the failure stays FAILED, and its message says why. A check that passes is an UNEXPECTED_PASS if
+        there is an entry for it, also after the last day. A check that ran several times passes only if it never
+        failed. All other results stay as they are.
         """
         entry = self.find_entry(subject_id, clause_id)
         if entry is None or result.state not in {State.PASSED, State.FAILED}:
@@ -180,8 +180,8 @@ def load(path: str | os.PathLike[str]) -> Known:
     """Read a file of known failures.
 
     Raises:
-        ConfigError: The file cannot be read, is not TOML in UTF-8, or has an invalid key or value. The message names the
-            file, the entry (from 1) and the key, and so do ``where`` and ``field`` (``known.2.until``).
+        ConfigError: The file cannot be read, is not TOML in UTF-8, or has an invalid key or value. The message names
+            the file, the entry (from 1) and the key, and so do ``where`` and ``field`` (``known.2.until``).
     """
     file = Path(path)
     try:

@@ -118,7 +118,7 @@ class _EntryUpdate:
                 yield _edit_entry(block, self.entry, {"subject": subject, "symptom": symptom})
 
     def _is_left_out(self) -> bool:
-        """Return whether the entry's subject is missing in a run that is not complete: the user may have left it out."""
+        """Return whether the entry's subject is missing in an incomplete run: the user may have left it out."""
         is_complete = not any(each.state is State.NOT_RUN for of in self.results.values() for each in of.values())
         return self.entry.subject is not None and self.entry.subject not in self.results and not is_complete
 

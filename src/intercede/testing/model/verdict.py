@@ -186,7 +186,7 @@ class SubjectInfo:
 
     @property
     def title(self) -> str:
-        """The subject with its distributions: ``fake 0.1 (intercede-fake)``, ``ssh+lsf (intercede 1.0, acme-lsf 0.1)``."""
+        """The subject with its distributions: ``fake 0.1 (acme-fake)`` or ``ssh+lsf (intercede 1.0, acme-lsf 0.1)``."""
         if len(self.origins) == 1:
             return f"{self.id} {self.version} ({self.distribution})"
         pairs = ", ".join(f"{distribution} {version}" for distribution, version in self.origins)
@@ -313,7 +313,8 @@ class Report:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
                 ran = musts - len(self.missing_clauses)
                 known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
-                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}{self._red_shoulds}"
+                passed = f", all passed{known}" if ran else ""
+                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{passed}{self._red_shoulds}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_because_of})" if self.lost_because_of else ""
                 missing = self.lost_clauses
@@ -429,9 +430,9 @@ def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, Non
 def decide_without_check(clause: Clause, facts: SubjectInfo, dependencies: Iterable[Result]) -> Result | None:
     """Return the result that a clause has without its check, or None if only the check can decide.
 
-    A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause of its
-    gate is FAILED, and that blocks all others. A clause is BLOCKED if one that it depends on failed, is an error or is
-    blocked itself. The caller asks before a check, after a red check, and once more at the end of the run, because
+    A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause of
+    its gate is FAILED, and that blocks all others. A clause is BLOCKED if one that it depends on failed, is an error or
+    is blocked itself. The caller asks before a check, after a red check, and once more at the end of the run, because
     a dependency may have been checked in another process.
 
     Args:

@@ -92,8 +92,8 @@ def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence
 def run_calibration_jobs(child: ChildContext) -> None:
     """Run the jobs of the measurement from this process, and end those that are still running afterwards.
 
-    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report is the seconds that the
-    jobs took or why they failed, and a text that names jobs that may be left.
+    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report is the seconds that
+    the jobs took or why they failed, and a text that names jobs that may be left.
     """
     tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:

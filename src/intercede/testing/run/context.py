@@ -72,7 +72,8 @@ class _ShortRepr(Repr):
             return f"<{x.job}>"
         if isinstance(x, BaseModel):
             given = [name for name in type(x).model_fields if name in x.model_fields_set]
-            return f"{type(x).__name__}({', '.join(f'{name}={self.repr1(getattr(x, name), level - 1)}' for name in given)})"
+            fields = [f"{name}={self.repr1(getattr(x, name), level - 1)}" for name in given]
+            return f"{type(x).__name__}({', '.join(fields)})"
         if isinstance(x, Mapping):
             first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)  # it may have no end
             return self.repr_dict(dict(first), level)
@@ -162,7 +163,7 @@ class Context:
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds for which jobs of the check waited in the queue behind jobs of other checks. No time limit counts them."""
+        """Seconds for which jobs of the check waited behind jobs of other checks. Time limits do not count them."""
         return sum(each.queue_seconds for each in self._waits)
 
     @property

@@ -39,8 +39,8 @@ class Semaphores:
 class LoginThrottle:
     """Limits how many subjects are entered at a time, once a login has failed that may be tried again.
 
-    The checks of a run share one. If a check has used all its attempts, and no login has ever succeeded, each later check
-    tries once.
+    The checks of a run share one. If a check has used all its attempts, and no login has ever succeeded, each later
+    check tries once.
     """
 
     def __init__(self) -> None:

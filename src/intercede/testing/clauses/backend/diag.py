@@ -111,7 +111,8 @@ async def check_repeatable(context: Context) -> None:
     last: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
-            script = f'{_WRITING}{payloads.sleep_script(seconds)}; echo "$IC_WORD late"; {payloads.sleep_script(seconds)}; exit 3'
+            sleep = payloads.sleep_script(seconds)
+            script = f'{_WRITING}{sleep}; echo "$IC_WORD late"; {sleep}; exit 3'
             handles = await backend.submit_jobs(context.sh(script), copies)
             early, _ = await _wait_for_text(backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
             looked = early is not None and await _look_again(context, backend, handles, wanted)
@@ -119,7 +120,8 @@ async def check_repeatable(context: Context) -> None:
             await _expect_unharmed(context, backend, handles[0], wanted + late)
             if looked and found is not None:
                 return
-    expected = f"later output to be in later answers, while one of the payloads of {payloads.growing_durations(context)} seconds runs"
+    durations = payloads.growing_durations(context)
+    expected = f"later output to be in later answers, while one of the payloads of {durations} seconds runs"
     raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 

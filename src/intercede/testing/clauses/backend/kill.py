@@ -68,7 +68,8 @@ async def check_early_kill(context: Context) -> None:
             if status.state is JobState.KILLED:
                 return
             told.append(describe_status(status))
-    expected = f"one of the payloads of {payloads.growing_durations(context)} seconds, killed right after submit, to end KILLED"
+    durations = payloads.growing_durations(context)
+    expected = f"one of the payloads of {durations} seconds, killed right after submit, to end KILLED"
     raise CheckFailed(expected, f"they ended {told}")
 
 

@@ -43,7 +43,8 @@ async def check_unfinished_jobs(context: Context) -> None:
                 return
             told.append(f"{_describe_counts(here)}; {_describe_counts(there)} by another instance")
             await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
-    expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {payloads.growing_durations(context)} seconds"
+    durations = payloads.growing_durations(context)
+    expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {durations} seconds"
     raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
 
@@ -126,7 +127,8 @@ async def check_ended_jobs(context: Context) -> None:
             await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
             if await _has_fallen(context, backend, readings):
                 return
-    expected = f"the count to fall at some time around the end of {len(payloads.growing_durations(context))} times {_COPIES} jobs"
+    rounds = len(payloads.growing_durations(context))
+    expected = f"the count to fall at some time around the end of {rounds} times {_COPIES} jobs"
     raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
 
 

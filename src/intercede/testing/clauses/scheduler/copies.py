@@ -21,8 +21,8 @@ from intercede.testing.run.context import Context, format_value
     depends=("IC-SCHEDULER-09",),
     hint=(
         "A parse_submit that gets fewer or more lines than copies: zip() silently drops the rest. Copies whose line "
-        "is missing may run: raise SchedulerError, and they are found by the submission id. If a limit refused them, they "
-        "are `refused`. The kit cannot check from here that the wrapper runs once for each remote index."
+        "is missing may run: raise SchedulerError, and they are found by the submission id. If a limit refused them, "
+        "they are `refused`. The kit cannot check from here that the wrapper runs once for each remote index."
     ),
 )
 async def check_copies(context: Context) -> None:

@@ -46,8 +46,8 @@ _Marks = Mapping[str, str]
     hint=(
         "A kill_script that kills whichever job has the number now. List first, as status_script does, and kill the "
         "jobs that are listed under their own names; or give the queue's command the name as well as the number. A "
-        "list_script that lists all jobs: give the queue the submission id, or compare it. The kit has only the answers in "
-        "your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
+        "list_script that lists all jobs: give the queue the submission id, or compare it. The kit has only the "
+        "answers in your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
     ),
 )
 async def check_looks(context: Context) -> None:

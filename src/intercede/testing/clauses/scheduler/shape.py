@@ -22,8 +22,9 @@ from intercede.testing.run.context import Context
     jobs=0,
     hint=(
         "The methods are: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
-        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(submission_id), parse_list(result). "
-        "All of them are plain `def`: the methods of a scheduler are never awaited. tool_environment() is optional: "
+        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(submission_id), "
+        "parse_list(result). All of them are plain `def`: the methods of a scheduler are never awaited. "
+        "tool_environment() is optional: "
         "it returns a ToolEnvironment whose patterns are names of variables, or the beginning of a name and `*`, "
         "and match no variable that fragments need."
     ),

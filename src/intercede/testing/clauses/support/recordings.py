@@ -46,8 +46,9 @@ EXAMPLE = """\
   {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "",
    "stderr": "cannot connect to server\\n", "expected": {"raises": "SchedulerError"}},
   {"verb": "kill", "ids": ["17.0@a0123456789ab"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
-  {"verb": "list", "submission_id": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
-   "stderr": "", "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}
+  {"verb": "list", "submission_id": "a0123456789ab", "returncode": 0, "stderr": "",
+   "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
+   "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}
 ]"""
 
 

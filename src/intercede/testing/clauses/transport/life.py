@@ -220,7 +220,8 @@ async def check_blocking(context: Context) -> None:
 
     async def run() -> None:
         async with open_transport(context) as transport:
-            script = f"cat > /dev/null; {payloads.sleep_script(0.3)}; {commands.numbers_script(_MANY)}; {commands.numbers_script(_MANY)} >&2"
+            numbers = commands.numbers_script(_MANY)
+            script = f"cat > /dev/null; {payloads.sleep_script(0.3)}; {numbers}; {numbers} >&2"
             await transport.run(commands.sh_argv(script), stdin=commands.yield_pieces(commands.FILLER))
 
     await life.check_loop_turns(context, "entering, running and leaving", run)
