@@ -454,7 +454,7 @@ class _NameTakenError(Exception):
 
 
 class _FileWriter:
-    """Writes one file at a time. Its directory stays open, because the next file is usually in it as well."""
+    """Writes one file at a time. Its directory stays open, because the next file is usually in it too."""
 
     def __init__(self) -> None:
         self._at: tuple[Path, list[str]] | None = None

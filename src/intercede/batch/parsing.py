@@ -90,7 +90,7 @@ def _describe_running(submission_id: str) -> str:
 
 
 def _format_error(error: Exception) -> str:
-    """Return an error as one line. The errors of pydantic have several lines; the last is a URL and is left out."""
+    """Return an error as one line. An error of pydantic has several lines; the last line, a URL, is left out."""
     lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
     text = f"{type(error).__name__}: {' '.join(lines)}"[:_MAX_SHOWN]
     return f"{text} ({_ID})" if "should match pattern" in text else text

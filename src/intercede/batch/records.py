@@ -24,7 +24,7 @@ _PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="there are
 Ending = Literal["code", "signal", "caught"]
 """The way in which a payload ended: with an exit code, by a signal, or with an exit code after a signal was caught.
 
-The scheduler or a person may have sent a caught signal to end the job, so its exit code alone decides nothing.
+The scheduler or a person may have sent a caught signal to end the job, so the exit code alone decides nothing.
 """
 
 

@@ -63,7 +63,7 @@ _SHELLS_OWN = frozenset(
         "UID",
     ]
 )
-"""Variables that some shells set themselves, so that a job would get another value than the user's, or none."""
+"""Variables that some shells set themselves, so that a job would not get the user's value."""
 
 
 def quote_tag(tag: str) -> str:

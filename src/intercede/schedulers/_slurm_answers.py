@@ -155,7 +155,7 @@ class _Section:
 
     @property
     def has_no_accounting(self) -> bool:
-        """Whether sacct reports that there is no accounting: then squeue has all that is known."""
+        """Whether sacct reports that there is no accounting, so that squeue has all the facts."""
         return _NO_ACCOUNTING.search(self.text) is not None
 
     @property

@@ -120,7 +120,7 @@ _LIMIT = re.compile(
 )
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _OF_THE_JOB = re.compile(r"\b(QOS|Assoc)(Max|Min|Grp)\w+")
-"""The names of limits that the job itself exceeds, so waiting does not help. In sbatch's text, one precedes _POLICY."""
+"""The names of limits that the job itself exceeds, so waiting does not help. sbatch prints one before _POLICY."""
 _KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
 """The exit codes by which a shell reports that a signal ended a command.
 

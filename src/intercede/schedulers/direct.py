@@ -44,7 +44,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
         "there is no /proc here that shows the processes of host {}: have it mounted, or ask on that host",
     ),
 }
-"""The fragment's word for a copy whose processes cannot be seen -> the native state, and evidence with advice."""
+"""The fragment's word for a copy whose processes cannot be seen -> the native state, and evidence that holds advice."""
 
 
 class DirectScheduler:

@@ -128,7 +128,7 @@ class SlurmScheduler:
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that finds a submission's jobs by their names, and fences off missing ones if asked to."""
+        """Write the fragment that finds a submission's jobs by name, and fences off missing ones if IC_FENCE is set."""
         return _read("list", submission_id=submission_id, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:

@@ -286,7 +286,7 @@ class _Stream:
         self._has_begun = False
 
     async def read_start_mark(self) -> int:
-        """Read up to the start mark and return the pid after it. Bytes before it come from the login shell."""
+        """Read up to the start mark, and return the pid that follows. Earlier bytes come from the login shell."""
         while not (found := self._begin.search(self._buffer)):
             self._buffer = self._buffer[-_NOISE_LIMIT:] + await self._read_more()
         self._buffer = self._buffer[found.end() :]

@@ -110,7 +110,7 @@ def _build_config_error(file: str, why: str, expected: str) -> ConfigError:
 
 
 async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
-    """Run a command on this machine without stdin; return its exit code, its stdout, and the end of its stderr.
+    """Run a command on this machine without stdin, and return its exit code, its stdout, and the end of its stderr.
 
     If the call is cancelled, the command is killed with everything that it started. A process that the command leaves
     running may hold stderr open. So stderr is a file, and the call does not wait for such a process.
@@ -139,7 +139,7 @@ async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
 
 
 def parse_answer(output: bytes, file: str, asked: str) -> Login | None:
-    """Parse the output of ``ssh -G`` for this host; return None if it is not such output.
+    """Parse the output of ``ssh -G`` for this host, or return None if the output has another form.
 
     Raises:
         ConfigError: The configuration needs something that this transport does not support.

@@ -133,7 +133,7 @@ class Connection:
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
 
     async def connect(self) -> asyncssh.SSHClientConnection:
-        """Return the open connection; open it now if necessary.
+        """Return the open connection, or open one if there is none.
 
         Raises:
             TransportError: The server cannot be reached, or its host key is not the known one.
@@ -427,7 +427,7 @@ async def _run_known_hosts_command(command: Sequence[str]) -> list[KnownHostsLin
 
 
 def _raise_translated(endpoint: Endpoint, error: Exception) -> NoReturn:
-    """Raise the contract's error for an error of asyncssh. Its message never holds a key or a password."""
+    """Raise the contract's error for an error of asyncssh. The message never holds a key or a password."""
     if isinstance(error, _AUTH_FAILURES):
         raise AuthenticationError(f"{endpoint}: login refused: {error}") from error
     unknown = isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN

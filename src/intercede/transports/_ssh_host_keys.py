@@ -86,7 +86,7 @@ class KnownHostsLine:
         return key if _read_type(key).encode() == self.key_type else b""
 
     def matches(self, name: str) -> bool:
-        """Return whether the line has a key for this host. With a port other than 22 the name is ``[name]:port``."""
+        """Return whether the line has a key for this host. If the port is not 22, the name is ``[name]:port``."""
         if self.names.startswith("|"):
             return _is_hash_of(name, self.names) and bool(self.key)
         name = name.lower()
@@ -260,9 +260,9 @@ class HostKeyVerifier:
         self._revoked |= {line.key: line.origin for line in revoked if any(map(line.matches, forms))}
 
     def list_algorithms(self) -> list[str]:
-        """Return the algorithms to request; those of known keys come first, since a host may have several keys.
+        """Return the algorithms to request. A host may have several keys, so the algorithms of known keys come first.
 
-        The last one is SHA-1 (ssh-rsa): a server that supports nothing else would hang up without an explanation.
+        The last algorithm is SHA-1 (ssh-rsa): a server that supports nothing else would hang up without an explanation.
         Its signature is refused later.
         """
         known = {_read_type(line.key) for line in self._keys}

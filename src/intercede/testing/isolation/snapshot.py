@@ -15,7 +15,7 @@ _KIT = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _GALLERY = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
-"""Attributes of a function that change what it does, although it stays the same object."""
+"""Attributes of a function that change what it does, although the function stays the same object."""
 _inside = attrgetter(*_INSIDE)
 
 

@@ -224,7 +224,7 @@ class Report:
     unmatched_known: tuple[str, ...] = ()
     """A sentence for each known failure that matches no clause or subject of the run."""
     selection: frozenset[str] = frozenset()
-    """The ids of the clauses that the user selected. It is used only if the run is partial."""
+    """The ids of the clauses that the user selected. The selection is used only if the run is partial."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
     """The verdict in one sentence, as it is printed."""

@@ -13,7 +13,7 @@ _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LONG = 8_000
 """The largest number of characters of a text, unless another number is given."""
 _BITS = 1024
-"""The largest integer that is written, in bits. Python cannot convert much larger ones to decimal."""
+"""The largest integer that is written, in bits. Python cannot convert much larger integers to decimal."""
 
 
 def escape_text(text: str, most: int = _LONG) -> str:

@@ -108,7 +108,7 @@ def _get_end(call: Data) -> float:
 
 
 def _place_bar(call: Data, span: float) -> Data:
-    """Return the start and the width of a call's bar, in percent. If the call has not returned, it reaches the end."""
+    """Return the start and the width of a call's bar, in percent. The bar of a running call reaches the end."""
     start = cast("float", call["start"])
     seconds = span - start if call["seconds"] is None else cast("float", call["seconds"])
     width = max(_NARROWEST, 100 * seconds / span if span else 100.0)

@@ -111,7 +111,7 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
 
     Args:
         subjects: The subjects.
-        scale: Multiplies the time limit, if it is greater than 1.
+        scale: The timeout scale. The time limit is multiplied by it if it is greater than 1.
 
     Raises:
         IntercedeError: The configuration of a subject is wrong.

@@ -146,7 +146,7 @@ class RegistrySubject:
         return make.get(self.role, self.registry.scheduler)(self._argument)
 
     def make_backend(self) -> JobBackend:
-        """Let the registry make the backend, from a transport with the built-in scheduler ``direct``."""
+        """Let the registry make the backend. A transport is combined with the built-in scheduler ``direct``."""
         if self.role == "transport":
             return self.registry.backend({"transport": self._argument, "scheduler": _DIRECT})
         return self.registry.backend(self._argument)
