@@ -1,4 +1,4 @@
-"""The clauses of the contract, each with the check that tells whether a subject keeps it. Checks are data.
+"""The clauses of the contract, each with the check that shows whether a subject keeps it.
 
 ::
 
@@ -22,12 +22,12 @@ from intercede.testing.run.context import Check
 __all__ = ["CLAUSES", "clause"]
 
 CLAUSES: Mapping[str, Clause]
-"""Every clause by its id, in the contract's order. The checks are imported when it is first asked for."""
+"""Every clause by its id, in the order of the contract. The checks are imported when CLAUSES is first used."""
 
 _BACKEND = ("SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG")
 _AREAS = (*_BACKEND, "TRANSPORT", "SCHEDULER")
-_ROOMS = ("backend", "transport", "scheduler")
-"""The packages beside this file that hold checks: one for each role."""
+_ROLES = ("backend", "transport", "scheduler")
+"""The packages with checks. Each module in them is an area."""
 _ID = re.compile(rf"IC-({'|'.join(_AREAS)})-\d\d")
 _registered: dict[str, Clause] = {}
 
@@ -51,7 +51,7 @@ def clause(
     The clause applies to a subject that claims ``capability`` and each of ``also_needs``.
 
     Raises:
-        ValueError: The id is not one of the contract's form, or has a check already.
+        ValueError: The id is invalid, or another check has it.
     """
     if not _ID.fullmatch(clause_id) or clause_id in _registered:
         raise ValueError(f"{clause_id!r} must match {_ID.pattern} and have one check only")
@@ -77,11 +77,11 @@ def clause(
 
 
 def __getattr__(name: str) -> object:
-    """Load the checks when the clauses are first asked for."""
+    """Import the checks when CLAUSES is first used."""
     if name != "CLAUSES":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for room in _ROOMS:
-        package = import_module(f"{__name__}.{room}")
+    for role in _ROLES:
+        package = import_module(f"{__name__}.{role}")
         for module in iter_modules(package.__path__):
             import_module(f"{package.__name__}.{module.name}")
     ordered = sorted(_registered.values(), key=lambda each: (_AREAS.index(each.area.upper()), each.id))

@@ -1,4 +1,4 @@
-"""Sentences of the contract that no check can see from outside: a green run does not prove them."""
+"""Sentences of the contract that no check can observe from outside. A verdict says nothing about them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

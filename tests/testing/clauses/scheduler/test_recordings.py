@@ -125,12 +125,12 @@ def test_only_recorded_fields_of_a_status_are_compared(tmp_path: Path, make_sche
     subject = make_scheduler("wrapping", DirectScheduler)
     line = {**GOOD, "stdout": "17.0 running\n"}
     write_recordings(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
-    recorded_answers.probe_replay(lambda: subject, tmp_path)
+    recorded_answers.probe_recorded_answers(lambda: subject, tmp_path)
     write_recordings(
         tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING", "native": "R"}}}
     )
     with pytest.raises(CheckFailed, match="native='R'"):
-        recorded_answers.probe_replay(lambda: subject, tmp_path)
+        recorded_answers.probe_recorded_answers(lambda: subject, tmp_path)
 
 
 def test_only_whole_words_are_replaced() -> None:
@@ -230,10 +230,10 @@ def test_a_unique_native_id_needs_no_submission_id(
     listed = {**GOOD, "ids": ids, "stdout": "\n".join(ids), "expected": {job: {"state": "RUNNING"} for job in ids}}
     write_recordings(tmp_path / "recordings/own.json", [*submitted, listed])
     if right:
-        reused_numbers.probe_names(lambda: subject, tmp_path)
+        reused_numbers.probe_reused_numbers(lambda: subject, tmp_path)
     else:
         with pytest.raises(CheckFailed, match="when the queue counts from the start again"):
-            reused_numbers.probe_names(lambda: subject, tmp_path)
+            reused_numbers.probe_reused_numbers(lambda: subject, tmp_path)
 
 
 def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, make_scheduler: Make) -> None:
@@ -251,7 +251,7 @@ def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, make_scheduler: 
         {**GOOD, "ids": [job], "stdout": "17", "expected": {job: {"state": "RUNNING"}}},
     )
     with pytest.raises(CheckFailed, match=f"a listing that shows more of job {job} than its number"):
-        reused_numbers.probe_names(lambda: subject, tmp_path)
+        reused_numbers.probe_reused_numbers(lambda: subject, tmp_path)
 
 
 class KillsByName(PlainQueue):
@@ -282,7 +282,7 @@ class FiltersTheList(PlainQueue):
 @pytest.mark.parametrize("right", [KillsByName, FiltersTheList])
 def test_comparing_the_name_in_the_queue_or_later_is_right(right: type, tmp_path: Path) -> None:
     """A scheduler is right if the queue or its own fragment compares the name of a job."""
-    kill_by_name.probe_looks(right, tmp_path)
+    kill_by_name.probe_kill_by_name(right, tmp_path)
 
 
 def test_a_query_that_no_recording_holds_is_named(tmp_path: Path) -> None:
@@ -290,4 +290,4 @@ def test_a_query_that_no_recording_holds_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         CheckFailed, match=r"it runs 'plainq show 17\.0', though its queue lists this number under another name"
     ):
-        kill_by_name.probe_looks(ComparesByAnotherCommand, tmp_path)
+        kill_by_name.probe_kill_by_name(ComparesByAnotherCommand, tmp_path)

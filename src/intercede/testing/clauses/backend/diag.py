@@ -1,4 +1,4 @@
-"""IC-DIAG: a job's output so far can be read, and reading it changes nothing."""
+"""IC-DIAG: diagnostics return the output of a job so far, and change nothing."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from intercede.testing.run.waiting import poll
 
 _LINES = 40
 _WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1)); done\n'
-"""Writes more than a line or a screen, and less than any window need cut."""
+"""A script that writes forty lines: more than a screen, and less than a backend may cut off."""
 
 
 def _make_text(word: str) -> str:
@@ -61,7 +61,7 @@ async def _wait_for_text(
     ),
 )
 async def check_so_far(context: Context) -> None:
-    """Ask again and again for two copies that write forty lines and then wait, longer each time."""
+    """Poll diagnostics of two copies that write forty lines and then wait. Repeat with longer waits if need be."""
     last: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -74,7 +74,7 @@ async def check_so_far(context: Context) -> None:
 
 
 async def _watch_both(context: Context, backend: BackendDriver, seconds: float) -> tuple[JobHandle | None, list[str]]:
-    """Ask for two copies until all text of one has come, then of the other, or until both have ended."""
+    """Poll diagnostics until they hold the whole text of one copy, then of the other, or until both have ended."""
     words = [context.make_token(), context.make_token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
     handles = await backend.submit_jobs(context.sh(f"{_WRITING}{payloads.sleep_script(seconds)}"), copies)
@@ -104,7 +104,7 @@ async def _watch_both(context: Context, backend: BackendDriver, seconds: float) 
     ),
 )
 async def check_repeatable(context: Context) -> None:
-    """Ask five times for a job's output, then wait for one more line. Check that it ends with its code and output."""
+    """Ask five times for the output of a job, then wait for one more line. Check its exit code and output at the end."""
     word = context.make_token()
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
@@ -126,7 +126,7 @@ async def check_repeatable(context: Context) -> None:
 
 
 async def _look_again(context: Context, backend: BackendDriver, handles: Sequence[JobHandle], wanted: str) -> bool:
-    """Ask four more times, three of them at once; return whether the job still runs, since else nothing follows."""
+    """Ask four more times, three of them at once, and compare. Return whether the job is still running afterwards."""
     texts = await _get_texts(backend, handles)
     for each_texts in await asyncio.gather(*(_get_texts(backend, handles) for _ in range(3))):
         texts += each_texts
@@ -139,7 +139,7 @@ async def _look_again(context: Context, backend: BackendDriver, handles: Sequenc
 
 async def _expect_unharmed(context: Context, backend: BackendDriver, handle: JobHandle, wrote: str) -> None:
     status = await backend.get_final_status(handle, within=90)
-    harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+    harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the exit code of the payload
     context.expect(
         harmless, expected="the job to end with 3 after diagnostics were asked for", observed=describe_status(status)
     )
@@ -165,7 +165,7 @@ async def _expect_unharmed(context: Context, backend: BackendDriver, handle: Job
     ),
 )
 async def check_diagnostics_keys(context: Context) -> None:
-    """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
+    """Ask for one of three jobs, whose handle is given twice, and for handles that name no job. Then ask for no handles."""
     async with open_backend(context) as backend:
         good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
         strangers = make_strange_handles(context, good)
@@ -176,8 +176,8 @@ async def check_diagnostics_keys(context: Context) -> None:
         expected = "an answer for every handle"
         answers = await backend.ask_each("diagnostics", [*strangers, good, good], expected)
         *bad, _ = answers.get_each(Diagnostics, [*strangers, good])
-        for handle, told in zip(strangers, bad, strict=True):
-            context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
+        for handle, diagnostics in zip(strangers, bad, strict=True):
+            context.expect(diagnostics.text == "", expected=f"an empty text for {handle!r}", observed=diagnostics.text)
         keys = answers.keys
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
         context.expect(
@@ -202,7 +202,7 @@ async def check_diagnostics_keys(context: Context) -> None:
     ),
 )
 async def check_stderr_so_far(context: Context) -> None:
-    """Ask all the time for a payload that writes to stderr and then waits, longer each time."""
+    """Poll diagnostics of a payload that writes to stderr and then waits. Repeat with longer waits if need be."""
     word = context.make_token()
     last: list[str] = []
     async with open_backend(context) as backend:

@@ -1,4 +1,4 @@
-"""IC-FIND: jobs are found again by their tag, all of them and no others."""
+"""IC-FIND: a tag finds the jobs that were submitted with it, all of them and no others."""
 
 import asyncio
 import os
@@ -18,31 +18,35 @@ from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
-_PARTS = (0.2, 0.5, 0.8, 0.95)
-"""When a submit is cancelled, as parts of the time that one takes."""
+_FRACTIONS = (0.2, 0.5, 0.8, 0.95)
+"""The first moments at which a submit is cancelled, as fractions of the time that a submit takes."""
 _TRIES = 10
-"""At most this many are cancelled, until one has started two jobs and returned no handles."""
+"""The most submits that are cancelled until one of them has started two jobs and returned no handles."""
 _COPIES, _SEVERAL = 3, 5
 _LATER = 0.5
-"""Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
+"""Seconds until jobs are searched a second time, in case a cancelled submit still starts jobs."""
 
 
 async def _expect_found(backend: BackendDriver, tag: str, handles: Sequence[JobHandle], what: str) -> None:
-    """Expect exactly these jobs, each once."""
+    """Expect find to return exactly these jobs, each once."""
     _expect_same(await backend.find(tag), handles, what)
 
 
 def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: str) -> None:
-    """Compare without regard to order, and put the difference in words."""
+    """Compare the jobs that find returned with those it should return, in any order.
+
+    Raises:
+        CheckFailed: A job is missing, unexpected or returned twice.
+    """
     once = dict.fromkeys(found)
     differing = {
         "not found": [each for each in wanted if each not in once],
         "found besides": [each for each in once if each not in wanted],
         "found more than once": [each for each in once if found.count(each) > 1],
     }
-    told = "; ".join(f"{which}: {format_value(jobs)}" for which, jobs in differing.items() if jobs)
-    if told:
-        raise CheckFailed(f"find to return {what}, each once", told)
+    differences = "; ".join(f"{which}: {format_value(jobs)}" for which, jobs in differing.items() if jobs)
+    if differences:
+        raise CheckFailed(f"find to return {what}, each once", differences)
 
 
 @clause(
@@ -82,7 +86,7 @@ async def check_every_job(context: Context) -> None:
     ),
 )
 async def check_from_elsewhere(context: Context) -> None:
-    """Submit here; find through another instance, and in a child process."""
+    """Submit through one instance. Find the jobs through another instance, and in a child process."""
     tag = f"ic-{context.make_token()}"
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0", tag=tag), copies=2)
@@ -93,7 +97,7 @@ async def check_from_elsewhere(context: Context) -> None:
 
 
 def _list_awkward_tags(word: str) -> Mapping[str, str]:
-    """Return tags that hold a word of this check's own, so that no other run has them, each with what it is."""
+    """Return awkward tags by description. Each holds a random word, so that no other run has the same tag."""
     return {
         "a plain word": word,
         "another tag with a letter behind it": f"{word}x",
@@ -117,7 +121,7 @@ def _list_awkward_tags(word: str) -> Mapping[str, str]:
 
 
 _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
-"""Tags that are not ours, and that would match everything if they were not taken as data."""
+"""Tags that no job has, and that would match every tag if they were interpreted."""
 
 
 @clause(
@@ -135,7 +139,7 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
     ),
 )
 async def check_hostile_tags(context: Context) -> None:
-    """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
+    """Submit jobs whose tags are hard to transport or similar to each other, and find each job by its tag."""
     tags = _list_awkward_tags(context.make_token())
     async with open_backend(context) as backend:
         handles = {what: await backend.submit_jobs(context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
@@ -177,7 +181,7 @@ def _list_found(times: int, others: Sequence[str]) -> str:
     ),
 )
 async def check_purged_jobs(context: Context) -> None:
-    """Purge one of three copies, then all, and find the rest each time."""
+    """Purge one of three copies, then all of them. Each time, find the copies that are left."""
     tag = f"ic-{context.make_token()}"
     async with open_backend(context) as backend, open_backend(context) as other:
         handles = await backend.submit_jobs(context.sh("exit 0", tag=tag), _COPIES)
@@ -208,9 +212,9 @@ async def check_purged_jobs(context: Context) -> None:
     ),
 )
 async def check_cancelled_submits(context: Context) -> None:
-    """Cancel submits early, late and in between. Find their jobs, wait for them, and find the same jobs afterwards."""
+    """Cancel submits at different moments, and find their jobs. Find them again later, and count the payloads that ran."""
     async with open_backend(context) as backend:
-        cancelled = await _cancel_until_in_between(context, backend)
+        cancelled = await _cancel_submits(context, backend)
         await asyncio.sleep(_LATER)
         for each in cancelled:
             again = "the same jobs of a cancelled submit, asked a second time"
@@ -226,26 +230,26 @@ class _Cancelled:
     """A submit that was cancelled.
 
     Attributes:
-        tag: Its tag.
-        told: Its handles, if it had ended before; else None.
-        found: The jobs that find reported for its tag.
+        tag: The tag of the submission.
+        returned: The handles, if submit had returned before it was cancelled; otherwise None.
+        found: The jobs that find returned for the tag.
         ran: The directory in which each payload that ran has left a file.
     """
 
     tag: str
-    told: list[JobHandle] | None
+    returned: list[JobHandle] | None
     found: list[JobHandle]
     ran: Path
 
     @property
-    def was_in_between(self) -> bool:
-        """Whether one job at least had started before the last one was: two were, and no handle was returned."""
-        return self.told is None and len(self.found) > 1
+    def had_started_jobs(self) -> bool:
+        """Whether submit was cancelled after it had started at least two jobs, and before it returned."""
+        return self.returned is None and len(self.found) > 1
 
 
 @dataclass
-class _Moment:
-    """Chooses when to cancel: at parts of the time that a submit takes, then between too early and too late."""
+class _CancelTime:
+    """Chooses when to cancel a submit: at fractions of its time, then by bisection between too early and too late."""
 
     took: float
     early: float = 0.0
@@ -255,11 +259,11 @@ class _Moment:
         self.late = self.took
 
     def choose(self, number: int) -> float:
-        """Return after how many seconds to cancel this one."""
-        return _PARTS[number] * self.took if number < len(_PARTS) else (self.early + self.late) / 2
+        """Return the number of seconds after which the submit of this number is cancelled."""
+        return _FRACTIONS[number] * self.took if number < len(_FRACTIONS) else (self.early + self.late) / 2
 
     def learn(self, seconds: float, *, ended: bool) -> None:
-        """Note that a submit had ended by then, or that it had not started two jobs."""
+        """Note that after that many seconds a submit had ended, or else that it had not started two jobs."""
         if ended:
             self.late = min(self.late, seconds)
             self.early = min(self.early, self.late / 2)
@@ -267,15 +271,15 @@ class _Moment:
             self.early = min(max(self.early, seconds), self.late)
 
 
-async def _cancel_until_in_between(context: Context, backend: BackendDriver) -> list[_Cancelled]:
-    """Cancel as many submits as there are parts, and more until one was cancelled in between; find their jobs."""
-    moment, cancelled = _Moment(await _time_a_submit(context, backend)), list[_Cancelled]()
+async def _cancel_submits(context: Context, backend: BackendDriver) -> list[_Cancelled]:
+    """Cancel a submit at each fraction of its time, and more until one had started jobs. Find the jobs of each."""
+    cancel_time, cancelled = _CancelTime(await _time_a_submit(context, backend)), list[_Cancelled]()
     for number in range(_TRIES):
-        seconds = moment.choose(number)
+        seconds = cancel_time.choose(number)
         cancelled.append(each := await _cancel(context, backend, seconds, context.tmp / str(number)))
-        if not each.was_in_between:
-            moment.learn(seconds, ended=each.told is not None)
-        if number + 1 >= len(_PARTS) and any(each.was_in_between for each in cancelled):
+        if not each.had_started_jobs:
+            cancel_time.learn(seconds, ended=each.returned is not None)
+        if number + 1 >= len(_FRACTIONS) and any(each.had_started_jobs for each in cancelled):
             break
     return cancelled
 
@@ -290,22 +294,22 @@ async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
 
 
 async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran: Path) -> _Cancelled:
-    """Cancel a submit after so many seconds, find its jobs, as many as had started, and wait until they end."""
-    ran.mkdir()  # noqa: ASYNC240 -- one directory of our own
-    # If the payload sees our directory, it leaves a file. A redirection that fails ends a subshell only.
+    """Cancel a submit after a number of seconds, find the jobs that it had started, and wait until they end."""
+    ran.mkdir()  # noqa: ASYNC240 -- it is one directory
+    # The payload leaves a file if it sees our directory. A failed redirection ends only the subshell.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
-    told = await _submit_for(backend, spec, seconds)
+    returned = await _submit_for(backend, spec, seconds)
     found = await backend.find(str(spec.tag))
-    _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
+    _expect_same(found, list(dict.fromkeys(found)) if returned is None else returned, "the jobs of a cancelled submit")
     for handle in found:
         status = await backend.wait_for_state(handle, JobState.UNKNOWN)
         expected = "the jobs that find returns for a cancelled submit to be jobs that were started, and end"
         context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {describe_status(status)}")
-    return _Cancelled(str(spec.tag), told, found, ran)
+    return _Cancelled(str(spec.tag), returned, found, ran)
 
 
 async def _submit_for(backend: BackendDriver, spec: SubmissionSpec, seconds: float) -> list[JobHandle] | None:
-    """Cancel a submit after so many seconds; return the handles if it had ended before."""
+    """Cancel a submit after a number of seconds. Return the handles if it had ended before, otherwise None."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
     task = asyncio.ensure_future(backend.submit(spec, copies))
     await asyncio.wait({task}, timeout=seconds)

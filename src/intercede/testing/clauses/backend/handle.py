@@ -25,7 +25,7 @@ _LONGEST = 512
     ),
 )
 async def check_round_trip(context: Context) -> None:
-    """Write a handle as JSON, read it back, compare it, and use it."""
+    """Write a handle as JSON, read it back, compare the two, and wait for the job by the second one."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         read = JobHandle.model_validate_json(dump_handle(handle))
@@ -53,7 +53,7 @@ async def check_another_instance(context: Context) -> None:
     async with open_backend(context) as second:
         status = await second.wait_for_state(handles[0], JobState.UNKNOWN)
         context.expect(
-            status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
+            status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the exit code of the payload
             expected="another instance to report FAILED with exit code 3",
             observed=describe_status(status),
         )
@@ -70,14 +70,14 @@ async def check_another_instance(context: Context) -> None:
     ),
 )
 async def check_another_process(context: Context) -> None:
-    """Submit here, and ask in a child process."""
+    """Submit in this process, and ask for the status in a child process."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 3"))
-        told = await context.run_child(child_functions.poll_job, dump_handle(handle), what="asking for its status")
-        state, code, evidence = cast("tuple[str, int | None, str]", told)
+        reported = await context.run_child(child_functions.poll_job, dump_handle(handle), what="asking for its status")
+        state, code, evidence = cast("tuple[str, int | None, str]", reported)
         expected = "another process to get FAILED and 3"
         observed = f"{state} and {code}, evidence: {evidence or 'none'}"
-        context.expect(state == JobState.FAILED and code == 3, expected=expected, observed=observed)  # noqa: PLR2004 -- the payload's own
+        context.expect(state == JobState.FAILED and code == 3, expected=expected, observed=observed)  # noqa: PLR2004 -- the exit code of the payload
 
 
 @clause(
@@ -110,7 +110,7 @@ async def check_length(context: Context) -> None:
     ),
 )
 async def check_resource_name(context: Context) -> None:
-    """Submit through two instances here and one in a child process, and compare the handles' resources."""
+    """Submit through two instances in this process and one in a child process. Compare the resources in the handles."""
     tag, names = context.make_token(), list[str]()
     context.tags[tag] = None
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""IC-KILL: what is killed ends, and nothing else does."""
+"""IC-KILL: killed jobs end, and no other jobs do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from intercede.testing.run.driver import BackendDriver, open_backend
 
 _LONG = "exec sleep 60"
 _PATIENCE = 60.0
-"""Seconds that a resource may leave a job between asking it to end and ending it."""
+"""Seconds that a resource may give a killed job to end by itself."""
 
 
 @clause(
@@ -57,8 +57,8 @@ async def check_running_job(context: Context) -> None:
     ),
 )
 async def check_early_kill(context: Context) -> None:
-    """Kill payloads at once, with more and more time before their last line."""
-    told: list[str] = []
+    """Kill jobs right after submit. Repeat with payloads that take longer to reach their last line if need be."""
+    endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             handle = await backend.submit_job(context.sh(f"{payloads.sleep_script(seconds)}; exit 77"))
@@ -67,10 +67,10 @@ async def check_early_kill(context: Context) -> None:
             status = await backend.get_final_status(handle, within=seconds + 30)
             if status.state is JobState.KILLED:
                 return
-            told.append(describe_status(status))
+            endings.append(describe_status(status))
     durations = payloads.growing_durations(context)
     expected = f"one of the payloads of {durations} seconds, killed right after submit, to end KILLED"
-    raise CheckFailed(expected, f"they ended {told}")
+    raise CheckFailed(expected, f"they ended {endings}")
 
 
 @clause(
@@ -175,8 +175,8 @@ async def check_killing_twice(context: Context) -> None:
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Kill the middle one of three copies that run longer and longer, until the kill comes before its own end."""
-    told: list[str] = []
+    """Kill the middle one of three copies. Repeat with longer copies if it ended by itself before it was killed."""
+    endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             handles = await backend.submit_jobs(context.sh(f"{payloads.sleep_script(seconds)}; exit 3"), copies=3)
@@ -185,15 +185,15 @@ async def check_other_copies(context: Context) -> None:
             statuses = await backend.wait_until_final(handles, within=3 * seconds + 30)
             for copy in (0, 2):
                 status = statuses[handles[copy]]
-                lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+                lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the exit code of the payload
                 expected = f"copy {copy}, which was not killed, to end by itself with 3"
                 context.expect(lived, expected=expected, observed=describe_status(status))
             if statuses[handles[1]].state is JobState.KILLED:
                 return
-            told.append(describe_status(statuses[handles[1]]))
+            endings.append(describe_status(statuses[handles[1]]))
     raise CheckFailed(
         f"the killed copy of payloads of {payloads.growing_durations(context)} seconds to end KILLED",
-        f"it ended {told}",
+        f"it ended {endings}",
     )
 
 
@@ -210,16 +210,13 @@ async def check_other_copies(context: Context) -> None:
     ),
 )
 async def check_children(context: Context) -> None:
-    """Kill a job that waits for a child. Let another job look for that child by a word in its arguments."""
+    """Kill a job that waits for a child process. Let another job search for that process by a word in its arguments."""
     # `sh -c '...; :'` is forked, not exec'ed.
     await _expect_gone(context, "sh -c 'sleep 30; :' \"$1\"; :", "the child of a killed job to be gone")
 
 
 async def _expect_gone(context: Context, script: str, expected: str) -> None:
-    """Kill a job that runs this script with a word.
-
-    Another job looks for processes with that word, before and after.
-    """
+    """Kill a job that runs a script. Before and afterwards, another job searches for its processes by a word."""
     word = context.make_token()
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh(script, word))
@@ -243,7 +240,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     ),
 )
 async def check_kill_keys(context: Context) -> None:
-    """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
+    """Kill no handles, then one of two jobs by giving its handle twice. Check that the other job still runs."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG), copies=2)
         nothing = (await backend.ask_each("kill", [])).keys
@@ -284,7 +281,7 @@ async def check_handled_kill(context: Context) -> None:
         handles = await backend.submit_jobs(payload, copies)
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
             await backend.wait_for_state(handle, JobState.RUNNING)
-            await _give_time(context, backend, [handle])
+            await _wait_until_started(context, backend, [handle])
             await backend.kill([handle])
             status = await backend.get_final_status(handle)
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
@@ -293,10 +290,10 @@ async def check_handled_kill(context: Context) -> None:
             context.expect(kept, expected=expected, observed=describe_status(status))
 
 
-async def _give_time(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
-    """Wait until diagnostics show that jobs are ready; else wait as long as another job takes.
+async def _wait_until_started(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
+    """Wait until diagnostics show that jobs are ready. Without diagnostics, wait as long as another job takes.
 
-    It does not wait longer: with few slots, the other job runs only when they have ended.
+    It waits for the other job for five seconds only: with few slots, that job runs after the others have ended.
     """
     control = await backend.submit_job(context.sh("exit 0"))
     await backend.wait_for_state(control, within=5, patient=False)
@@ -309,7 +306,7 @@ async def _wait_until_ready(context: Context, backend: BackendDriver, handles: S
     while patience.remaining:
         try:
             diagnostics = await backend.get_diagnostics(handles)
-        except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help
+        except Exception:  # noqa: BLE001 -- IC-DIAG-01 checks diagnostics; this check can do without
             return
         if all(payloads.READY in each.text for each in diagnostics):
             return
@@ -330,7 +327,7 @@ async def _wait_until_ready(context: Context, backend: BackendDriver, handles: S
     ),
 )
 async def check_leavers(context: Context) -> None:
-    """Kill a job whose children left its process group and its session. Let another job look for them."""
+    """Kill a job whose child processes left its process group and its session. Let another job search for them."""
     await _expect_gone(context, f"{payloads.LEAVERS}sleep 60", "everything that a killed job started to be gone")
 
 
@@ -348,11 +345,11 @@ async def check_leavers(context: Context) -> None:
     ),
 )
 async def check_deaf_job(context: Context) -> None:
-    """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
+    """Kill a job that ignores every signal that can be ignored, and that would run for two minutes."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh(f"{payloads.DEAF}count 120"))
         await backend.wait_for_state(handle, JobState.RUNNING)
-        await _give_time(context, backend, [handle])
+        await _wait_until_started(context, backend, [handle])
         (outcome,) = await backend.kill([handle])
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
         status = await backend.get_final_status(handle, within=_PATIENCE)
@@ -374,12 +371,12 @@ async def check_deaf_job(context: Context) -> None:
     ),
 )
 async def check_killed_is_over(context: Context) -> None:
-    """Kill a job that ignores signals. When it is reported as KILLED, let another job look for its process."""
+    """Kill a job that ignores signals. When it is reported as KILLED, let another job search for its process."""
     word = context.make_token()
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh(f"{payloads.DEAF}count 120", word))
         await backend.wait_for_state(handle, JobState.RUNNING)
-        await _give_time(context, backend, [handle])
+        await _wait_until_started(context, backend, [handle])
         await backend.kill([handle])
         await backend.wait_until_final([handle], within=_PATIENCE)
         await expect_none_left(backend, word, "the process of a job that is reported as KILLED to be gone")

@@ -1,4 +1,4 @@
-"""IC-LIFE: constructing, entering, leaving, cancelling, and what they do to the process around."""
+"""IC-LIFE: a backend is constructed, entered, cancelled and left, and does not change the process."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _SHARES = (1, 0.5, 0.2)
-"""Factors on the time before a verb is cancelled: the next one is used if the verb ended first."""
+"""Factors for the time after which a verb is cancelled. If the verb ended first, the next factor is tried."""
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
@@ -121,7 +121,7 @@ async def check_after_leaving(context: Context) -> None:
     ),
 )
 async def check_exception_in_the_body(context: Context) -> None:
-    """Raise in the body, and check which exception comes out."""
+    """Raise an exception in the body, and check which exception `async with` raises."""
     backend = await life.check_exception_passes(context, context.make_backend)
     await expect_not_open(context, backend, "after an exception in the body")
 
@@ -206,7 +206,7 @@ async def check_cancelled_verbs(context: Context) -> None:
             await call_verb(context, backend.own, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
-                for share in _SHARES:  # until it has not ended before
+                for share in _SHARES:  # until the verb has not ended first
                     seconds = part * took * share
                     early = await _cancel_verb(context, backend, verb, handles, seconds)
                     await _expect_usable(backend, verb, seconds, handles)
@@ -220,8 +220,8 @@ async def check_cancelled_verbs(context: Context) -> None:
 async def _cancel_verb(
     context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
-    """Cancel a verb after some seconds; return whether it was still running."""
-    # The bare verb: a bounded one would end in time whatever the subject does.
+    """Cancel a verb after a number of seconds, and return whether it was still running."""
+    # Without a time limit: a verb that has one ends in time whatever the subject does.
     bare = _await_verb(get_method(backend.own, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
@@ -233,7 +233,7 @@ async def _cancel_verb(
         observed="it has not ended",
     )
     if not task.cancelled():
-        task.exception()  # whatever it ended with is fine: it ended
+        task.exception()  # any result is right: the verb ended
     return early
 
 

@@ -1,4 +1,4 @@
-"""IC-LOAD: unfinished jobs are counted. Others may submit and end jobs, so a count has a lower bound only."""
+"""IC-LOAD: unfinished jobs are counted. Other users submit jobs as well, so a check compares only with a minimum."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,19 +33,19 @@ def _sum_counts(counts: JobCounts) -> int:
     ),
 )
 async def check_unfinished_jobs(context: Context) -> None:
-    """Count payloads that run longer and longer, through the instance that submitted them and through another."""
-    told: list[str] = []
+    """Count jobs through the instance that submitted them, and through another. Repeat with longer jobs if need be."""
+    counted: list[str] = []
     async with open_backend(context) as backend, open_backend(context) as other:
         for seconds in payloads.growing_durations(context):
             handles = await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)), _COPIES)
             here, there = await backend.get_counts(), await other.get_counts()
             if min(_sum_counts(here), _sum_counts(there)) >= _COPIES:
                 return
-            told.append(f"{_describe_counts(here)}; {_describe_counts(there)} by another instance")
+            counted.append(f"{_describe_counts(here)}; {_describe_counts(there)} by another instance")
             await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
     durations = payloads.growing_durations(context)
     expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {durations} seconds"
-    raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
+    raise CheckFailed(expected, f"the counts were {', then '.join(counted)}")
 
 
 def _describe_counts(counts: JobCounts) -> str:
@@ -65,11 +65,8 @@ def _describe_counts(counts: JobCounts) -> str:
     ),
 )
 async def check_states(context: Context) -> None:
-    """Compare the counts with the states of payloads that run longer and longer.
-
-    Ask for the states before and after.
-    """
-    told: list[str] = []
+    """Compare the counts with the states of jobs before and after. Repeat with longer jobs if need be."""
+    differences: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             handles = await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)), _COPIES)
@@ -78,21 +75,21 @@ async def check_states(context: Context) -> None:
             second, ran = await _find_difference(backend, handles)
             if ran and not (first or second):
                 return
-            told.append(
+            differences.append(
                 first
                 or second
                 or f"no job was RUNNING all the time while counts answered, one is {describe_status(status)}"
             )
             await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
     raise CheckFailed(
-        "each job that stays in its state while counts answers to be counted in that state", "; ".join(told)
+        "each job that stays in its state while counts answers to be counted in that state", "; ".join(differences)
     )
 
 
 async def _find_difference(backend: BackendDriver, handles: Sequence[JobHandle]) -> tuple[str, int]:
-    """Compare counts with the states before and after; return the difference in words, and the running jobs.
+    """Compare counts with the states of jobs before and after, as far as a job is in the same state both times.
 
-    Only jobs that are in the same state both times are compared.
+    Return the difference in words, and the number of running jobs.
     """
     before = await backend.get_statuses(handles)
     counts = await backend.get_counts()
@@ -118,7 +115,7 @@ async def _find_difference(backend: BackendDriver, handles: Sequence[JobHandle])
     ),
 )
 async def check_ended_jobs(context: Context) -> None:
-    """Count payloads while they are unfinished, and again and again after their end, until the count falls."""
+    """Count jobs while they run, and then repeatedly after they have ended, until the count falls."""
     readings: list[int] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -133,9 +130,9 @@ async def check_ended_jobs(context: Context) -> None:
 
 
 async def _has_fallen(context: Context, backend: BackendDriver, readings: list[int]) -> bool:
-    """Count until a count is lower than before; a count that never falls is wrong.
+    """Count for ten seconds at most, and return whether a count was lower than one before it.
 
-    Other users' jobs make it go up and down as well.
+    A right count may rise, since other users submit jobs, but it falls at some time.
     """
     patience = Deadline(10 * context.scale)
     while True:

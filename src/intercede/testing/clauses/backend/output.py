@@ -1,4 +1,4 @@
-"""IC-OUTPUT: the output of jobs is fetched whole, into its place, and no other file is."""
+"""IC-OUTPUT: the whole output of jobs is fetched to the right place, and no other files are."""
 
 import asyncio
 import os
@@ -31,14 +31,14 @@ async def _run_payload(
     fields: Mapping[str, object],
     copies: int | Sequence[CopyVars] = 1,
 ) -> list[JobHandle]:
-    """Run a payload to its end, however it ends."""
+    """Submit a payload, wait until its jobs have ended, and return their handles."""
     handles = await backend.submit_jobs(context.sh(script, **fields), copies)
     await backend.wait_until_final(handles)
     return handles
 
 
 async def _get_output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
-    """Run a payload and fetch what it wrote."""
+    """Run a payload, and fetch its output."""
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, script, fields)
         (output,) = await backend.fetch_outputs(handles)
@@ -47,7 +47,7 @@ async def _get_output(context: Context, script: str, fields: Mapping[str, object
 
 
 def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, bytes]) -> None:
-    """Expect exactly these files, with these contents."""
+    """Expect an output to have exactly these files, with these contents."""
     context.expect(
         output.files.keys() == contents.keys(),
         expected=f"exactly the files {sorted(contents)}",
@@ -58,13 +58,13 @@ def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, by
         context.expect(came == content, expected=f"{name} to hold {format_value(content)}", observed=came)
 
 
-_LOUD = (
+_WRITE_MUCH = (
     "printf 'out \\000\\001\\377\\r\\n'; printf 'err \\000\\002\\376\\r\\n' >&2\n"
     "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' o\n"
     "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' e >&2\n"
     "printf 'end of out'; printf 'end of err' >&2\n"
 )
-"""Binary, larger than a pipe, without a newline at the end, and turn by turn."""
+"""A script that writes binary data to both streams in turns: more than fits into a pipe, and no newline at the end."""
 
 
 def _describe_difference(came: bytes, wanted: bytes) -> str:
@@ -87,8 +87,8 @@ def _describe_difference(came: bytes, wanted: bytes) -> str:
     ),
 )
 async def check_stdout(context: Context) -> None:
-    """Write 256 KiB and some awkward bytes."""
-    output = await _get_output(context, _LOUD, {})
+    """Write 256 KiB and some awkward bytes to both streams, and compare stdout."""
+    output = await _get_output(context, _WRITE_MUCH, {})
     wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read_output_file(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
     context.expect(came == wanted, expected=expected, observed=_describe_difference(came, wanted))
@@ -106,8 +106,8 @@ async def check_stdout(context: Context) -> None:
     ),
 )
 async def check_stderr(context: Context) -> None:
-    """Write 256 KiB and some awkward bytes."""
-    output = await _get_output(context, _LOUD, {})
+    """Write 256 KiB and some awkward bytes to both streams, and compare stderr."""
+    output = await _get_output(context, _WRITE_MUCH, {})
     wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read_output_file(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
     context.expect(came == wanted, expected=expected, observed=_describe_difference(came, wanted))
@@ -126,7 +126,7 @@ async def check_stderr(context: Context) -> None:
     ),
 )
 async def check_patterns(context: Context) -> None:
-    """Write files that one pattern each matches, and similar ones that none matches."""
+    """Write files of which each matches one pattern, and files with similar names that match none."""
     wanted = ("a.txt", ".dot.cfg", "x1.dat", "named", "dir/one", "dir/deep/two", "tree/a/x.log", "tree/a/b/y.log")
     others = (".hidden.txt", "sub/b.txt", "x22.dat", "z1.dat", "named.not", "tree/a/x.out", "dirt/one")
     script = "mkdir -p sub dir/deep tree/a/b dirt\n"
@@ -149,7 +149,7 @@ async def check_patterns(context: Context) -> None:
     ),
 )
 async def check_unlisted(context: Context) -> None:
-    """Run the same script with and without it, with inputs, a secret and named streams in the working directory."""
+    """Run a script with inputs, a secret and named streams, once with include_unlisted and once without."""
     source, script = context.tmp / "source", context.tmp / "script"
     source.write_text("input", "utf-8")
     script.write_text("mkdir -p sub\necho out; echo err >&2\nprintf listed > listed\nprintf rest > sub/rest\n", "utf-8")
@@ -192,7 +192,7 @@ async def check_unlisted(context: Context) -> None:
     ),
 )
 async def check_output_keys(context: Context) -> None:
-    """Fetch one of two jobs, together with handles that name no job."""
+    """Fetch the output of one of two jobs, together with handles that name no job."""
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo here", {}, copies=2)
         strangers = make_strange_handles(context, handles[0])
@@ -226,7 +226,7 @@ def _list_paths(output: JobOutput) -> list[Path]:
     ),
 )
 async def check_places(context: Context) -> None:
-    """Fetch two copies that write files of the same names."""
+    """Fetch the output of two copies that write files with the same names."""
     dest = context.tmp / "dest"
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
@@ -245,7 +245,7 @@ async def check_places(context: Context) -> None:
 
 
 def _read_tree(directory: Path) -> dict[str, bytes | None]:
-    """Return every file below a directory with its content, and every other entry with None."""
+    """Return the content of every file below a directory by its path. For entries of other kinds, the content is None."""
     entries = sorted(directory.rglob("*"))
     return {
         str(each.relative_to(directory)): read_output_file(each, str(each))
@@ -268,7 +268,7 @@ def _read_tree(directory: Path) -> dict[str, bytes | None]:
     ),
 )
 async def check_fetching_again(context: Context) -> None:
-    """Fetch twice into one directory, and once into another."""
+    """Fetch an output twice into one directory, and once into another, and compare."""
     dest, other = context.tmp / "dest", context.tmp / "other"
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
@@ -297,7 +297,7 @@ async def check_fetching_again(context: Context) -> None:
     ),
 )
 async def check_rest_of_dest(context: Context) -> None:
-    """Fetch one job, then another, into a directory that holds other files."""
+    """Fetch the outputs of two jobs, one after the other, into a directory that has other files."""
     dest = context.tmp / "dest"
     dest.joinpath("ours").mkdir(parents=True)
     dest.joinpath("ours", "x").write_text("ours", "utf-8")
@@ -311,7 +311,7 @@ async def check_rest_of_dest(context: Context) -> None:
             changed = [name for name, content in before.items() if name not in after or after[name] != content]
             expected = "the other files in dest to be untouched"
             context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
-            entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names
+            entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names are listed
             expected = f"dest to hold our two entries and {count} directories of jobs"
             context.expect(len(entries) == 2 + count, expected=expected, observed=f"entries: {format_value(entries)}")
 
@@ -332,7 +332,7 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
     ),
 )
 async def check_hostile_names(context: Context) -> None:
-    """Let one copy write files whose content is their name, and another one plain file."""
+    """Let one copy write files with hostile names, whose content is the name, and another copy one plain file."""
     copies = [CopyVars(environment={"IC_NAMES": "hostile"}), CopyVars(environment={"IC_NAMES": "plain"})]
     script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
     dest = context.tmp / "dest"
@@ -350,9 +350,9 @@ async def check_hostile_names(context: Context) -> None:
     else:
         context.expect(hostile.reason, expected="a reason if hostile names are refused", observed=hostile)
     context.expect(
-        len(os.listdir(dest)) <= len(handles),  # noqa: PTH208 -- a count of names
+        len(os.listdir(dest)) <= len(handles),  # noqa: PTH208 -- names are counted
         expected="only the jobs' directories in dest",
-        observed=sorted(os.listdir(dest)),  # noqa: PTH208 -- names
+        observed=sorted(os.listdir(dest)),  # noqa: PTH208 -- names are listed
     )
 
 
@@ -369,7 +369,7 @@ async def check_hostile_names(context: Context) -> None:
     ),
 )
 async def check_links(context: Context) -> None:
-    """Let the payload make links to a file and a directory outside, to one inside, and to a missing file."""
+    """Let the payload make links to a file and a directory elsewhere, to one of its own files, and to a missing file."""
     script = (
         "echo real > real; ln -s /etc/passwd passwd; ln -s /etc etc; ln -s real alias; ln -s nowhere dangling\n"
         "mkdir sub; ln -s ../../.. sub/up; echo kept > sub/kept\n"
@@ -424,7 +424,7 @@ async def check_special_files(context: Context) -> None:
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Declare a file and a pattern that will not exist, beside one that will."""
+    """Ask for a file that exists, and for a file and a pattern that do not."""
     output = await _get_output(
         context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False
     )
@@ -500,7 +500,7 @@ async def check_killed_output(context: Context) -> None:
     ),
 )
 async def check_unfinished(context: Context) -> None:
-    """Fetch from a payload that is still running, and again after it has ended."""
+    """Fetch the output of a job that is still running, and again after the job has ended."""
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             script = (
@@ -510,8 +510,8 @@ async def check_unfinished(context: Context) -> None:
             await backend.wait_for_state(handle, JobState.RUNNING)
             (early,) = await backend.fetch_outputs([handle])
             status = await backend.get_status(handle)
-            if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
-                continue  # it ended by itself, too soon to tell
+            if status.exit_code == 3:  # noqa: PLR2004 -- the exit code of the payload
+                continue  # it may have ended before the output was fetched
             observed = f"ok for a job that is {describe_status(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
             await backend.wait_until_final([handle], within=seconds + 30)
@@ -535,7 +535,7 @@ async def check_unfinished(context: Context) -> None:
     ),
 )
 async def check_kinds_of_files(context: Context) -> None:
-    """Write each kind."""
+    """Write nested directories, empty files, a binary file and a large file, and fetch them."""
     script = (
         "mkdir -p a/b/c; : > empty; : > a/empty; printf '\\000\\377\\r\\n\\n' > a/b/c/binary\n"
         "dd if=/dev/zero bs=65536 count=16 2>/dev/null > a/large\n"
@@ -557,7 +557,7 @@ async def check_kinds_of_files(context: Context) -> None:
     ),
 )
 async def check_replacing(context: Context) -> None:
-    """Fetch, change one file and add another, and fetch again."""
+    """Fetch an output, change one of its files, add another file, and fetch the output again."""
     dest = context.tmp / "dest"
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo x > x", _EVERYTHING)

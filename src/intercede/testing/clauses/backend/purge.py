@@ -24,15 +24,15 @@ from intercede.testing.run.driver import open_backend
     ),
 )
 async def check_purged(context: Context) -> None:
-    """Purge an ended job, and ask for it here and through another instance."""
+    """Purge an ended job, and ask for its status through the same instance and another."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("echo here"))
         await backend.wait_until_final(handles)
         (outcome,) = await backend.purge(handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
         async with open_backend(context) as other:
-            told = [*await backend.get_statuses(handles), *await other.get_statuses(handles)]
-        for status in told:
+            statuses = [*await backend.get_statuses(handles), *await other.get_statuses(handles)]
+        for status in statuses:
             unknown = status.state is JobState.UNKNOWN
             context.expect(unknown, expected="a purged job to be UNKNOWN", observed=describe_status(status))
         if "output" in context.capabilities:
@@ -53,7 +53,7 @@ async def check_purged(context: Context) -> None:
     ),
 )
 async def check_unfinished_job(context: Context) -> None:
-    """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
+    """Purge a job that is running. Repeat with longer jobs if it may have ended before purge answered."""
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             script, submitted = f": > mark; {payloads.sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
@@ -64,13 +64,13 @@ async def check_unfinished_job(context: Context) -> None:
             status = await backend.get_status(handle)
             refused = not outcome.ok and outcome.reason == "running"
             if not (refused or went_on or status.state is JobState.RUNNING):
-                continue  # it may have ended by itself, too soon to tell
+                continue  # the job may have ended before purge answered
             expected = "purging an unfinished job not to be ok, for the reason 'running'"
             context.expect(
                 refused, expected=expected, observed=f"{outcome!r} for a job that is {describe_status(status)}"
             )
             status = await backend.get_final_status(handle, within=seconds + 30)
-            lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+            lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the exit code of the payload
             context.expect(lives, expected="the job to go on and end with 3", observed=describe_status(status))
             return
     expected = f"purge to answer while one of the payloads of {payloads.growing_durations(context)} seconds runs"
@@ -111,7 +111,7 @@ async def check_purging_twice(context: Context) -> None:
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Purge copy 1 of eleven, then ask for the others, and fetch them."""
+    """Purge copy 1 of eleven copies, then ask for the status and the output of the others."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("echo here"), copies=11)
         await backend.wait_until_final(handles)

@@ -1,4 +1,4 @@
-"""IC-SHAPE: what an object must look like before anything can be asked of it."""
+"""IC-SHAPE: a backend has the methods of its capabilities, and they take the parameters of the contract."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import open_backend
 
 _SECONDS = 3.0
-"""How long a verb is given to take offence at its parameters."""
+"""The time limit of a call that only shows whether a verb takes its parameters."""
 
 
 @clause(
@@ -26,7 +26,7 @@ _SECONDS = 3.0
     ),
 )
 async def check_verbs_are_there(context: Context) -> None:
-    """Make a fresh object, and check that each claimed verb is a method."""
+    """Make an object, and check that each claimed verb is a method."""
     backend = context.make_backend()
     for verb in ("__aenter__", "__aexit__", *list_verbs(context)):
         found: object = getattr(backend, verb, None)
@@ -54,7 +54,7 @@ async def check_verbs_are_async(context: Context) -> None:
                 await call_verb(context, backend.own, verb)
             except CheckFailed:
                 raise
-            except Exception:  # noqa: BLE001, S112 -- it was awaited, which is all that this clause says
+            except Exception:  # noqa: BLE001, S112 -- this clause is about awaiting only
                 continue
 
 
@@ -75,7 +75,7 @@ async def check_parameters(context: Context) -> None:
     async with open_backend(context) as backend:
         for verb in list_verbs(context):
             function = get_method(backend.own, verb)
-            # Zero copies: refused for another reason, so that nothing starts.
+            # Zero copies are refused, so that nothing starts.
             arguments = make_arguments(context, verb) | ({"copies": 0} if verb == "submit" else {})
             names = ", ".join(arguments)
             await _expect_taken(partial(function, *arguments.values()), f"{verb}({names}), by position", seconds)
@@ -89,7 +89,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
             await limit_time(seconds, answer)
     except TypeError as error:
         raise CheckFailed(f"to be callable as {how}", f"TypeError: {error}") from error
-    except Exception:  # noqa: BLE001, S110 -- the parameters were taken, which is all that this clause says
+    except Exception:  # noqa: BLE001, S110 -- this clause is about parameters only
         pass
 
 
@@ -104,7 +104,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
     ),
 )
 async def check_claims(context: Context) -> None:
-    """Compare the claimed capabilities with the verbs that can be reached."""
+    """Compare the claimed capabilities with the methods of a new object and of one that was entered."""
     backend = context.make_backend()
     _expect_whole(context, backend, "of a new object")
     async with open_backend(context) as entered:
@@ -135,7 +135,7 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
     ),
 )
 async def check_no_stubs(context: Context) -> None:
-    """Call each verb with a job, since a stub may answer an empty list."""
+    """Call each verb with a job: for an empty list, a stub might return an empty answer."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):
@@ -145,5 +145,5 @@ async def check_no_stubs(context: Context) -> None:
                 raise CheckFailed(f"{verb} to be implemented", f"it raised {format_value(error)}") from error
             except CheckFailed:
                 raise
-            except Exception:  # noqa: BLE001, S112 -- it is there, which is all that this clause says
+            except Exception:  # noqa: BLE001, S112 -- this clause is about NotImplementedError only
                 continue

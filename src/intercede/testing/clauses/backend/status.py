@@ -1,4 +1,4 @@
-"""IC-STATUS: the state of each job, reported for each handle and correctly."""
+"""IC-STATUS: status reports the correct state of each job for each handle."""
 
 import asyncio
 import time
@@ -20,17 +20,17 @@ from intercede.testing.run.driver import BackendDriver, open_backend
 
 _CODES = (1, 2, 99, 100, 126, 127, 255)
 _AGAIN = 20
-"""More often than an answer that is wrong once in ten times can hide."""
-_LOOKS = 3
-"""How often a job has to have been seen RUNNING, so that a step back can have been seen."""
+"""How often ended jobs are asked for again, so that an answer that is wrong once in ten times is seen."""
+_SIGHTINGS = 3
+"""How often a job must be seen RUNNING, so that a step back would be seen."""
 _SHORT = 0.5
-"""Seconds that the shortest job takes that is watched."""
+"""Seconds that the shortest watched job takes."""
 _POLLING = 8.0
 _SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
 _UNLIMITED = 9
-"""The exit code of a job that no limit ended."""
+"""The exit code of a job that ran to its end because its time limit was not enforced."""
 _COPIES = (3, 4, 5)
-"""The exit codes of copies."""
+"""The exit codes of the copies of a submission."""
 _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 
 
@@ -45,7 +45,7 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
     ),
 )
 async def check_keys(context: Context) -> None:
-    """Ask for two of three copies."""
+    """Ask for the statuses of two of three copies."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=3)
         answers = await backend.ask_each("status", handles[:2])
@@ -87,19 +87,21 @@ async def check_none_asked(context: Context) -> None:
     ),
 )
 async def check_unknown_handles(context: Context) -> None:
-    """Ask for a job, for handles that name no job, and for a purged one."""
+    """Ask for a job, for a purged job, and for handles that name no job."""
     async with open_backend(context) as backend:
         good, gone = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final([good, gone])
         strangers = make_strange_handles(context, good)
         if "purge" in context.capabilities:
-            with suppress(Exception):  # whether purging works, IC-PURGE-01 says
+            with suppress(Exception):  # IC-PURGE-01 checks whether purge works
                 await backend.purge([gone])
             strangers.append(gone)
         asked = [*strangers, good]
         answers = await backend.ask_each("status", asked, expected="an answer for every handle, unknown ones too")
         pairs = zip(asked, answers.get_each(JobStatus, asked), strict=True)
-        for handle, status in ((one, other) for one, other in pairs if one != gone):  # IC-PURGE-01 checks that one
+        for handle, status in (
+            (one, other) for one, other in pairs if one != gone
+        ):  # IC-PURGE-01 checks the status of the purged job
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
             context.expect(status.state is wanted, expected=expected, observed=describe_status(status))
@@ -151,12 +153,12 @@ async def check_success(context: Context) -> None:
 
 
 async def _submit_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobHandle]:
-    """Submit each script separately: no variable of a copy decides how it ends."""
+    """Submit each script on its own, so that the end of a job depends on no variable of a copy."""
     return [handle for each in scripts for handle in await backend.submit_jobs(context.sh(each))]
 
 
 async def _run_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobStatus]:
-    """Run each script separately, and ask for each one separately: no answer holds two jobs to mix up."""
+    """Run each script on its own, and ask for each job on its own, so that jobs cannot be mixed up in an answer."""
     handles = await _submit_each(context, backend, scripts)
     return [await backend.get_final_status(handle) for handle in handles]
 
@@ -175,7 +177,7 @@ async def _run_each(context: Context, backend: BackendDriver, scripts: Sequence[
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Run a job for each of the codes that often get lost, and ask for each job separately."""
+    """Run a job for each exit code that often gets lost, and ask for each job on its own."""
     async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
@@ -197,7 +199,7 @@ async def check_failures(context: Context) -> None:
     ),
 )
 async def check_signals(context: Context) -> None:
-    """Let jobs kill themselves, and ask for each job separately."""
+    """Let jobs send signals to themselves, and ask for each job on its own."""
     async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
@@ -223,7 +225,7 @@ async def check_signals(context: Context) -> None:
     ),
 )
 async def check_final_states_stay(context: Context) -> None:
-    """Ask again for ended jobs, through the same instance and another."""
+    """Ask for ended jobs many times, through the same instance and another."""
     async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
         first = [await backend.get_final_status(handle) for handle in handles]
@@ -238,19 +240,19 @@ async def check_final_states_stay(context: Context) -> None:
 
 
 async def _get_one_by_one(backend: BackendDriver, handles: Sequence[JobHandle]) -> list[JobStatus]:
-    """Ask for one job at a time. Another clause checks whether several are mixed up."""
+    """Ask for each job in a call of its own. Another clause checks answers about several jobs."""
     return [status for handle in handles for status in await backend.get_statuses([handle])]
 
 
 async def _get_history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
-    """Return the different statuses, in order, of a job that was seen RUNNING several times.
+    """Return the different statuses of a job in order. The job was seen RUNNING several times.
 
-    Jobs take longer and longer until one was: on a busy machine, one look may take as long as a short job.
+    If it was not, a longer job is watched: on a busy machine, one question may take as long as a short job.
 
     Args:
-        context: The check's.
-        code: The job's exit code.
-        behind: Seconds for which it is watched after its end.
+        context: The context of the check.
+        code: The exit code of the job.
+        behind: Seconds for which the job is watched after its end.
     """
     looks: list[JobStatus] = []
     async with open_backend(context) as backend:
@@ -259,19 +261,19 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
             handle = await backend.submit_job(context.sh(script))
             looks = await _watch_job(backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
-            if running >= _LOOKS or not _has_only_gone_forward(looks):
+            if running >= _SIGHTINGS or not _has_only_gone_forward(looks):
                 break
     return [next(same) for _, same in groupby(looks, key=lambda status: status.state)]
 
 
 def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
-    """Return whether a job ended and never stepped back. A step back is a finding, however short the job was."""
+    """Return whether a job ended and never returned to an earlier state."""
     ranks = [_ORDER.get(status.state, 2) for status in looks]
     return ranks == sorted(ranks) and looks[-1].state.final
 
 
 async def _watch_job(backend: BackendDriver, handle: JobHandle, seconds: float, behind: float) -> list[JobStatus]:
-    """Return every status of a job, until it has ended for a while, or for a number of seconds at most."""
+    """Ask for the status of a job until some time after its end, but not longer than a time limit. Return every status."""
     begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
     while True:
         looks += await backend.get_statuses([handle])
@@ -295,11 +297,11 @@ async def _watch_job(backend: BackendDriver, handle: JobHandle, seconds: float, 
     ),
 )
 async def check_nothing_follows(context: Context) -> None:
-    """Watch jobs that run longer and longer, until one was seen RUNNING several times, and watch it after its end."""
+    """Watch a job until after its end. Repeat with longer jobs until one is seen RUNNING several times."""
     history = await _get_history(context, 3, behind=0.2)
-    told = [describe_status(status) for status in history]
+    descriptions = [describe_status(status) for status in history]
     finals = [status for status in history[:-1] if status.state.final]
-    context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
+    context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(descriptions))
 
 
 @clause(
@@ -314,18 +316,18 @@ async def check_nothing_follows(context: Context) -> None:
     ),
 )
 async def check_running(context: Context) -> None:
-    """Ask for payloads that run longer and longer, until one is seen RUNNING."""
-    told: list[str] = []
+    """Poll a job that takes some time. Repeat with longer jobs until one is seen RUNNING."""
+    endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             handle = await backend.submit_job(context.sh(payloads.sleep_script(seconds)))
             status = await backend.wait_for_state(handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
-            told.append(describe_status(status))
+            endings.append(describe_status(status))
     raise CheckFailed(
         f"one of the payloads of {payloads.growing_durations(context)} seconds to be seen RUNNING",
-        f"none was seen; they ended {told}",
+        f"none was seen; they ended {endings}",
     )
 
 
@@ -343,13 +345,16 @@ async def check_running(context: Context) -> None:
 async def check_mixed_batch(context: Context) -> None:
     """Ask for jobs that ended differently: in one call, in two other orders, and in fifty calls at once.
 
-    Then ask for copies.
+    Then ask for copies of one submission that ended differently.
     """
     codes = [0, 4, 0, 5, 6]
     async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, [f"exit {code}" for code in codes])
         await backend.wait_until_final(handles)
-        for order in ([4, 3, 2, 1, 0], [1, 2, 3, 4, 0]):  # an answer in an order of its own may fit one, and never both
+        for order in (
+            [4, 3, 2, 1, 0],
+            [1, 2, 3, 4, 0],
+        ):  # an answer in a fixed order can be right for one of them, but not for both
             wanted = [codes[index] for index in order]
             statuses = await backend.get_statuses([handles[index] for index in order])
             observed = [status.exit_code for status in statuses]
@@ -361,7 +366,7 @@ async def check_mixed_batch(context: Context) -> None:
 
 
 async def _expect_copies_apart(context: Context, backend: BackendDriver) -> None:
-    """Compare with the codes that copies wrote themselves. IC-SUBMIT-06 checks whether both are right."""
+    """Compare exit codes of copies with those that the copies wrote. IC-SUBMIT-06 checks whether both are right."""
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await backend.submit_jobs(payload, copies)
@@ -371,16 +376,16 @@ async def _expect_copies_apart(context: Context, backend: BackendDriver) -> None
         output.stdout is not None and read_output_file(output.stdout, "stdout") == f"{code}".encode()
         for code, output in zip(_COPIES, outputs, strict=True)
     ]
-    told = [status.exit_code for status in statuses]
+    reported = [status.exit_code for status in statuses]
     expected = f"copies 0, 1, 2 to have ended with {_COPIES}, which each wrote to its own stdout"
-    mixed = any(there and code != other for there, code, other in zip(wrote, _COPIES, told, strict=True))
-    context.expect(not mixed, expected=expected, observed=told)
+    mixed = any(is_right and code != other for is_right, code, other in zip(wrote, _COPIES, reported, strict=True))
+    context.expect(not mixed, expected=expected, observed=reported)
 
 
 async def _expect_apart(
     context: Context, backend: BackendDriver, handles: Sequence[JobHandle], codes: list[int]
 ) -> None:
-    """Ask for one job in each of fifty calls at once: what is right alone may mix them up, or refuse so many."""
+    """Ask for one job in each of fifty calls at once: concurrent answers may be mixed up, or calls refused."""
     calls = [(handle, code) for handle, code in zip(handles, codes, strict=True)] * 10
     answers = await asyncio.gather(*(backend.get_statuses([handle]) for handle, _ in calls), return_exceptions=True)
     for (handle, code), answer in zip(calls, answers, strict=True):
@@ -402,34 +407,34 @@ async def _expect_apart(
     ),
 )
 async def check_polling(context: Context) -> None:
-    """Poll one of two copies often, also many times at once, and check that both end as they should."""
+    """Poll one of two copies often, also in concurrent calls, and check how both copies end."""
     async with open_backend(context) as backend:
         for copy, status in enumerate(await _poll_often(context, backend)):
             context.expect(
-                status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
+                status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the exit code of the payload
                 expected="both copies to end with 3, the one that was polled and the other",
                 observed=f"copy {copy} {'was' if copy == 0 else 'was not'} polled and ended {describe_status(status)}",
             )
 
 
 async def _poll_often(context: Context, backend: BackendDriver) -> list[JobStatus]:
-    """Return how two copies ended, of which the first was polled often while it ran.
+    """Return the final statuses of two copies, of which the first was polled often while it ran.
 
-    They run longer and longer, until that succeeds.
+    If the copy ended too early for that, longer copies are run.
     """
-    told: list[JobStatus] = []
+    statuses: list[JobStatus] = []
     for seconds in payloads.growing_durations(context):
         handles = await backend.submit_jobs(context.sh(f"{payloads.sleep_script(seconds)}; exit 3"), copies=2)
         polled = [await backend.get_statuses(handles[:1])]
-        patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
+        patience = time.monotonic() + _POLLING  # a resource may make callers wait between two questions
         for number in range(8):
-            if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- twice in any case
+            if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- at least twice
                 polled += await asyncio.gather(*(backend.get_statuses(handles[:1]) for _ in range(4)))
         await backend.wait_until_final(handles, within=seconds + 30)
-        told = await backend.get_statuses(handles)
-        if not polled[-1][0].state.final or any(status.exit_code != 3 for status in told):  # noqa: PLR2004 -- the payload's own
+        statuses = await backend.get_statuses(handles)
+        if not polled[-1][0].state.final or any(status.exit_code != 3 for status in statuses):  # noqa: PLR2004 -- the exit code of the payload
             break
-    return told
+    return statuses
 
 
 @clause(
@@ -452,7 +457,7 @@ async def check_cannot_start(context: Context) -> None:
             try:
                 submission = await backend.submit(spec)
             except UnsupportedSpecError:
-                continue  # it looked beforehand
+                continue  # it checked the program before it submitted
             for status in (await backend.wait_until_final(list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=describe_status(status))
@@ -470,9 +475,9 @@ async def check_cannot_start(context: Context) -> None:
     ),
 )
 async def check_wall_time(context: Context) -> None:
-    """Ask for one second and take longer, with and without a signal handler.
+    """Run jobs that ask for one second and take longer, with and without a signal handler.
 
-    A job that runs to its end was not limited.
+    If a job runs to its end, its limit is not honoured.
     """
     endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
     spec = context.sh(f"{payloads.HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
@@ -509,11 +514,11 @@ async def check_wall_time(context: Context) -> None:
     ),
 )
 async def check_forward(context: Context) -> None:
-    """Watch jobs that run longer and longer, until one was seen RUNNING several times."""
+    """Watch a job until its end. Repeat with longer jobs until one is seen RUNNING several times."""
     history = await _get_history(context, 0)
     ranks = [_ORDER.get(status.state, 2) for status in history]
-    told = " -> ".join(describe_status(status) for status in history)
-    context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
+    observed = " -> ".join(describe_status(status) for status in history)
+    context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=observed)
 
 
 @clause(
@@ -527,15 +532,15 @@ async def check_forward(context: Context) -> None:
         "again."
     ),
 )
-async def check_foreign_is_told(context: Context) -> None:
-    """Ask for a job's name at another resource."""
+async def check_foreign_handle(context: Context) -> None:
+    """Ask for a handle that names a job of this backend, but another resource."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         elsewhere, *_ = make_foreign_handles(context, handle)
         status = await backend.get_status(elsewhere)
-        told = status.state is JobState.UNKNOWN and status.reason == "foreign"
+        is_foreign = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
-        context.expect(told, expected=expected, observed=describe_status(status))
+        context.expect(is_foreign, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -550,12 +555,12 @@ async def check_foreign_is_told(context: Context) -> None:
     ),
 )
 async def check_own_signal(context: Context) -> None:
-    """Let jobs send TERM to their own group, survive it, and exit with 0 and with 3."""
+    """Let jobs send TERM to their own process group, handle it, and exit with 0 and with 3."""
     codes = (0, 3)
     payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
     async with open_backend(context) as backend:
-        told = await backend.run_jobs(payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
-        for code, status in zip(codes, told, strict=True):
+        statuses = await backend.run_jobs(payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        for code, status in zip(codes, statuses, strict=True):
             state = JobState.FAILED if code else JobState.DONE
             right = status.state is state and status.exit_code == code
             expected = f"{state} with exit_code {code} for a job that sent TERM to its own group, and exits with {code}"
@@ -575,16 +580,16 @@ async def check_own_signal(context: Context) -> None:
     ),
 )
 async def check_timeout_is_over(context: Context) -> None:
-    """Ask for one second, and ignore signals for eight.
+    """Run a job that asks for one second, and ignores signals for eight seconds.
 
-    When a timeout is reported, let another job look for the process.
+    When it is reported as timed out, let another job search for its process.
     """
     expected = "the process of a job that is reported as timed out to be gone"
-    await _expect_over(context, f"{payloads.DEAF}count 8; exit {_UNLIMITED}", 1, expected)
+    await _expect_no_process_after_timeout(context, f"{payloads.DEAF}count 8; exit {_UNLIMITED}", 1, expected)
 
 
-async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
-    """Run a script under a time limit; if it is reported as timed out, let another job look for its word."""
+async def _expect_no_process_after_timeout(context: Context, script: str, seconds: int, expected: str) -> None:
+    """Run a script with a time limit. If it is reported as timed out, let another job search for its processes."""
     word = context.make_token()
     async with open_backend(context) as backend:
         try:
@@ -608,10 +613,10 @@ async def _expect_over(context: Context, script: str, seconds: int, expected: st
         "by parent, group and session, again and again until none is left."
     ),
 )
-async def check_leavers_had_their_time(context: Context) -> None:
-    """Give a job two seconds, and let it take longer, with children outside its process group and session.
+async def check_leavers_time_out(context: Context) -> None:
+    """Run a job that asks for two seconds and takes longer, with children outside its process group and session.
 
-    Let another job look for them.
+    When it is reported as timed out, let another job search for the children.
     """
     expected = "everything that a job started to be gone when it is reported as timed out"
-    await _expect_over(context, f"{payloads.LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)
+    await _expect_no_process_after_timeout(context, f"{payloads.LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

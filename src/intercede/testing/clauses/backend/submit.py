@@ -1,4 +1,4 @@
-"""IC-SUBMIT: what a payload gets to see, and what submitting promises to its caller."""
+"""IC-SUBMIT: what a payload receives, and what submit returns and refuses."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
-_LOOKS, _SUBMISSIONS = 3, 4
-"""How often processes have to have been looked at, and in how many submissions at most."""
+_SEARCHES, _SUBMISSIONS = 3, 4
+"""The least number of searches for the secret, and the most submissions that are made for them."""
 
 
 @clause(
@@ -40,9 +40,9 @@ async def check_indices(context: Context) -> None:
     async with open_backend(context) as backend:
         for copies in (3, 1):
             submission = await backend.submit(context.sh("exit 0"), copies)
-            told = sorted([*submission.handles, *submission.failures])
+            indices = sorted([*submission.handles, *submission.failures])
             context.expect(
-                told == list(range(copies)),
+                indices == list(range(copies)),
                 expected=f"handles and failures for {list(range(copies))} of {copies} copies",
                 observed=f"handles for {sorted(submission.handles)}, failures for {sorted(submission.failures)}",
             )
@@ -85,7 +85,7 @@ async def check_unique(context: Context) -> None:
     ),
 )
 async def check_submit_does_not_wait(context: Context) -> None:
-    """Submit payloads that run longer and longer, until submit takes less time than the payload."""
+    """Submit a payload, and compare the times of both. Repeat with longer payloads until submit takes less time."""
     took = 0.0
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -123,7 +123,7 @@ async def check_arguments(context: Context) -> None:
 
 
 def _describe_awkward(what: str, code: int) -> str:
-    if code == 9:  # noqa: PLR2004 -- the script's own, as below
+    if code == 9:  # noqa: PLR2004 -- the exit codes of the script, as below
         return "there are more or fewer of them"
     if not 0 <= code - 10 < len(payloads.AWKWARD):
         return "none of its own codes, so the script itself did not arrive or could not run"
@@ -157,7 +157,7 @@ async def check_environment(context: Context) -> None:
 
 
 _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in range(12))
-"""So irregular that a shift, a reversal and the order of 0, 1, 10, 11, 2 all show."""
+"""The exit codes of the copies. They are irregular, so that copies in any wrong order are noticed."""
 
 
 @clause(
@@ -173,27 +173,30 @@ _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in 
     ),
 )
 async def check_variables_of_copies(context: Context) -> None:
-    """Give each of twelve copies a way to end of its own, and check that each copy ends in its own way."""
+    """Give each of twelve copies the exit code that it must end with, in a variable."""
     copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
     async with open_backend(context) as backend:
         statuses = await backend.run_jobs(spec, copies)
     wrong = [
-        (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}")
+        (
+            index,
+            f"should have exited with {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}",
+        )
         for index, status in enumerate(statuses)
-        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks which code is reported
+        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks the reported exit code
     ]
     context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
 def _describe_exit(code: int | None) -> str:
-    """Explain a copy's exit code: which variables it got."""
+    """Explain the exit code of a copy by the variables that it got."""
     meaning = {
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
         12: "the specification's IC_END won over the copy's",
-        **{ending: f"copy {index} was told to exit with this code" for index, ending in enumerate(_ENDINGS) if ending},
+        **{ending: f"copy {index} has to exit with this code" for index, ending in enumerate(_ENDINGS) if ending},
     }
     return f": {meaning[code]}" if code in meaning else ""
 
@@ -210,7 +213,7 @@ def _describe_exit(code: int | None) -> str:
     ),
 )
 async def check_secrets(context: Context) -> None:
-    """Let each of three copies check its own secret, and look for the secrets of the others."""
+    """Let each of three copies check its own secret, and search for the secrets of the others."""
     contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
     copies = [
         CopyVars(
@@ -254,35 +257,35 @@ async def check_secrets(context: Context) -> None:
     ),
 )
 async def check_secrecy(context: Context) -> None:
-    """Submit with a secret, make a submission with a secret fail, and look for the secret locally and in the job."""
+    """Submit with a secret, and let submissions with a secret fail. Search for the secret locally and in the job."""
     secret = f"{context.make_token()}{context.make_token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
     async with open_backend(context) as backend:
         with secrecy.collect_logs() as records:
             async with secrecy.watch_processes(secret.encode()) as watch:
-                handles = await backend.submit_jobs(context.sh(secrecy.LOOK), copies)
-                while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
-                    handles += await backend.submit_jobs(context.sh(secrecy.LOOK), copies)
+                handles = await backend.submit_jobs(context.sh(secrecy.SEARCH), copies)
+                while watch.searches < _SEARCHES and len(handles) < _SUBMISSIONS:  # a busy machine searches seldom
+                    handles += await backend.submit_jobs(context.sh(secrecy.SEARCH), copies)
                 last = await backend.wait_until_final(handles)
             refused = _make_refused(context).items()
             errors = {what: await _get_error_text(context, backend, fields, copies) for what, fields in refused}
-    told = {
+    places = {
         "a handle": [repr(handle) + dump_handle(handle) for handle in handles],
         "a status": [repr(status) + status.model_dump_json() for status in last.values()],
         **{f"an error, that for {what}": [text] for what, text in errors.items()},
         **{f"a log record {where}": texts for where, texts in records.items()},
     }
-    leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
+    leaks = watch.seen + [f"in {what}" for what, texts in places.items() if any(secret in text for text in texts)]
     context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it is {'; '.join(leaks)}")
     for status in last.values():
-        observed = f"the payload says: {secrecy.SEEN.get(status.exit_code or 0, describe_status(status))}"
+        observed = f"the payload says: {secrecy.FINDINGS.get(status.exit_code or 0, describe_status(status))}"
         context.expect(
             status.state is JobState.DONE, expected="the secret not to be visible in the job", observed=observed
         )
 
 
 def _make_refused(context: Context) -> dict[str, dict[str, object]]:
-    """Return two kinds of submission that fail: an invalid request, and an unsupported one."""
+    """Return the fields of two submissions that fail: an invalid one, and an unsupported one."""
     return {
         "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
         "an image that does not exist": {"container": {"image": "intercede.invalid/none"}},
@@ -318,7 +321,7 @@ async def check_inputs(context: Context) -> None:
         "empty": b"",
         "large": unit * (size // len(unit)),
     }
-    # od writes a `*` for lines that are the same, so the large file's content is as short as its size is long.
+    # od writes a `*` for repeated lines, so that the output for the large file is short.
     script = (
         payloads.HEX
         + payloads.check_file_script("bytes", contents["bytes"], 10)
@@ -357,7 +360,7 @@ def _write_file(context: Context, content: bytes, mode: int = 0o644) -> Path:
     ),
 )
 async def check_executables(context: Context) -> None:
-    """Run two scripts that exit with 7 only if they are run as they should be."""
+    """Run two scripts that exit with 7 if the right program runs them with the right argument."""
     with_shebang = _write_file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
     without = _write_file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
     async with open_backend(context) as backend:
@@ -365,7 +368,7 @@ async def check_executables(context: Context) -> None:
             spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.make_token()}")
             status, *_ = await backend.run_jobs(spec)
             context.expect(
-                status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
+                status.exit_code == 7,  # noqa: PLR2004 -- the exit code of the scripts
                 expected=f"a file of mode 0644 {what} to run and end with 7",
                 observed=f"{describe_status(status)}; 8 means a wrong argument, 9 a shebang that was bypassed",
             )
@@ -384,7 +387,7 @@ async def check_executables(context: Context) -> None:
 async def check_files_may_go(context: Context) -> None:
     """Submit a script and an input, and delete both at once."""
     source = _write_file(context, b"here\n")
-    # If the payload can see the caller's file, it waits until that is gone, but not for ever.
+    # If the payload can see the caller's file, it waits for some time until that is deleted.
     waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
@@ -411,7 +414,7 @@ async def check_files_may_go(context: Context) -> None:
 async def check_working_directories(context: Context) -> None:
     """Let each of three copies write a file, and count the files that it sees."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
-    # Whether they run in a row or side by side, the last to write sees them all.
+    # Whether they run one by one or at once, the last one to write would see all files.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
     async with open_backend(context) as backend:
         await expect_payload_ok(
@@ -458,16 +461,16 @@ async def _expect_refused(context: Context, backend: BackendDriver, spec: Submis
     except UnsupportedSpecError:
         await _expect_nothing_started(context, backend, spec, what)
     except ResourceError:
-        pass  # the resource itself refused
+        pass  # the resource refused it
     else:
         for handle in submission.handles.values():
-            # It may wait for ever for what will never be there, which is no success either.
+            # The job may also wait for ever for what does not exist: that is no success either.
             status = await backend.wait_for_state(handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 async def _expect_nothing_started(context: Context, backend: BackendDriver, spec: SubmissionSpec, what: str) -> None:
-    """Expect no job with the tag, if jobs can be found by tag."""
+    """Expect that no job has the tag of a submission, if the backend can find jobs by tag."""
     if "find" in context.capabilities and spec.tag is not None:
         found = await backend.find(spec.tag)
         context.expect(not found, expected=f"no job to be started, since {what} was refused", observed=found)
@@ -484,7 +487,7 @@ async def _expect_nothing_started(context: Context, backend: BackendDriver, spec
     ),
 )
 async def check_invalid(context: Context) -> None:
-    """Submit requests that cannot be valid."""
+    """Submit no copies, and missing local files, and check the errors."""
     missing = context.tmp / "no-such-file"
     wrong: Sequence[tuple[str, SubmissionSpec, int | Sequence[CopyVars]]] = (
         ("0 copies", context.sh("exit 0"), 0),
@@ -502,7 +505,7 @@ async def check_invalid(context: Context) -> None:
                 continue
             except CheckFailed:
                 raise
-            except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+            except Exception as error:  # noqa: BLE001 -- any exception of the subject is reported
                 answer = error
             raise CheckFailed(f"InvalidSpecError for {what}", f"{format_value(answer)}")
 
@@ -526,11 +529,11 @@ async def check_concurrent_submissions(context: Context) -> None:
         handles = await asyncio.gather(*submitted)
         statuses = await backend.wait_until_final([handle for each in handles for handle in each])
         for code, each in zip(codes, handles, strict=True):
-            told = [statuses[handle].exit_code for handle in each]
+            reported = [statuses[handle].exit_code for handle in each]
             context.expect(
-                told == [code, code],
+                reported == [code, code],
                 expected=f"both copies of the submission whose payload exits {code} to have that exit code",
-                observed=f"they have {told}",
+                observed=f"they have {reported}",
             )
 
 
@@ -572,7 +575,7 @@ async def check_stdin(context: Context) -> None:
     ),
 )
 async def check_nested(context: Context) -> None:
-    """Submit a job with the variables that only one of two jobs has, and look for them in it."""
+    """Find variables that only one of two jobs has. Submit a job with them in the environment, and compare its own."""
     async with open_backend(context) as backend:
         outer = await _read_variables(context, backend, await _start_outer(context, backend))
         other = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
@@ -581,7 +584,7 @@ async def check_nested(context: Context) -> None:
             return
         inner = await _read_variables(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
-        if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
+        if same:  # the number of a slot, say, may be the same by chance: then it is in this job, too
             again = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
@@ -591,16 +594,15 @@ async def check_nested(context: Context) -> None:
 def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
     """Describe a job that writes the name of its machine and its variables to a file.
 
-    It does not write them to stdout, which a finding would show.
+    It does not write them to stdout, which a report would show.
     """
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
 
 async def _read_variables(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> Mapping[str, str]:
-    """Return a job's variables, except those of pytest, and those that name a place or a machine.
+    """Return the variables of a job, except those of pytest, and those whose value is a path or names the machine.
 
-    A place may be gone with the job; two jobs may be on one machine; and pytest has a variable for the current
-    test.
+    A path may not exist after the job, two jobs may run on one machine, and pytest sets a variable for each test.
     """
     await backend.wait_until_final(handles)
     (output,) = await backend.fetch_outputs(handles)
@@ -616,7 +618,7 @@ async def _read_variables(context: Context, backend: BackendDriver, handles: Seq
 
 
 async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHandle]:
-    """Start a job that asks for more than others, unless that cannot be had."""
+    """Submit a job that asks for memory and time, or one that does not if that is refused."""
     try:
         return await backend.submit_jobs(_show_variables(context, resources={"memory_mb": 256, "wall_time_s": 600}))
     except (UnsupportedSpecError, ResourceError):
@@ -624,13 +626,13 @@ async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHand
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
-    """Start a job from a process that has these variables. They may be secret, so they are in no argument."""
+    """Submit a job from a child process with these variables. They may be secret, so they are passed in a file."""
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
     spec = _show_variables(context).model_dump_json()
-    told = await context.run_child(
+    reported = await context.run_child(
         child_functions.submit_with_variables, spec, str(file), what="submitting from inside of a job", jobs=True
     )
-    handles = read_handles([told])
+    handles = read_handles([reported])
     context.remember(handles)
     return handles

@@ -1,1 +1,1 @@
-"""The checks of the clauses about schedulers."""
+"""The checks of clauses about schedulers. Each module has a check and its probe."""

@@ -1,4 +1,4 @@
-"""Whether each copy of a submission is answered for, whatever the command said."""
+"""IC-SCHEDULER: parse_submit reports on each copy of a submission."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ async def check_copies(context: Context) -> None:
 
 
 def probe_copies(part: Callable[[], object], _tmp: Path) -> None:
-    """Ask what recorded answers mean, as they are, of other numbers of copies, and with lines that are lost."""
+    """Parse recorded answers as they are, for other numbers of copies, and without one of their lines."""
     scheduler = make_scheduler(part)
     for each in list_answers(scheduler, SubmitRecording):
         for what, asked in _make_variants(each):
@@ -54,9 +54,9 @@ def _expect_each_copy(scheduler: Scheduler, asked: SubmitRecording, what: str) -
     copies = asked.batch.copies
     queued = parse(scheduler, "parse_submit", asked.batch, asked.result)
     if not isinstance(queued, Queued):
-        return  # it says that it cannot be understood
-    told = f"for the answer {format_value(asked.stdout)} {what}: {format_value(queued)}"
+        return  # it raised an error, which is right
+    observed = f"for the answer {format_value(asked.stdout)} {what}: {format_value(queued)}"
     expected = f"parse_submit to answer for each of {copies} copies once, or to raise SchedulerError"
-    expect(sorted([*queued.ids, *queued.refused]) == list(range(copies)), expected, told)
+    expect(sorted([*queued.ids, *queued.refused]) == list(range(copies)), expected, observed)
     unique = len(set(queued.ids.values())) == len(queued.ids)
-    expect(unique, "each copy to have an id of its own, or parse_submit to raise SchedulerError", told)
+    expect(unique, "each copy to have an id of its own, or parse_submit to raise SchedulerError", observed)

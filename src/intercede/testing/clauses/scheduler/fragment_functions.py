@@ -1,4 +1,4 @@
-"""Whether fragments use only the documented functions of intercede, and whether these work in each verb."""
+"""IC-SCHEDULER: fragments use only the documented functions of intercede, and these work in each verb."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from intercede.testing.run.context import Context, format_value
 
 _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
 _NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
-"""The functions, and what they set."""
+"""The names of the functions, and of the variables that they set."""
 _FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
     ("submit", (make_batch(1),)),
     ("submit", (make_batch(3),)),
@@ -43,7 +43,7 @@ _PRIVATE_FILE = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""A private file in a place where a script names a file. Elsewhere these are words like any other."""
+"""Matches a private file in a place where a script names a file. In other places the same words are allowed."""
 _COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
 _PROBE = """\
 mkdir -p "$submission/copies/0/work" || exit
@@ -83,12 +83,12 @@ _ANSWERS = [
     ),
 )
 async def check_calls(context: Context) -> None:
-    """Look for other names and files in the fragments, then call each function in the fragment of each verb."""
+    """Search the fragments for other names and private files. Then call each function in a fragment of each verb."""
     await run_probe(context, probe_calls)
 
 
 def probe_calls(part: Callable[[], object], tmp: Path) -> None:
-    """Read every fragment, then call each function in the fragment of each verb, loaded as by a backend."""
+    """Search every fragment, then call each function in a fragment of each verb, with what a backend loads before it."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
         text = get_script(scheduler, f"{verb}_script", *arguments) or ""

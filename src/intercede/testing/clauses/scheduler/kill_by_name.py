@@ -1,4 +1,4 @@
-"""Whether a fragment looks whose number it is, before it ends a job or finds one."""
+"""IC-SCHEDULER: fragments check the name of a job before they kill or find it by its number."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -28,12 +28,12 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
 
 _MOST = 8
-"""Recordings that are tried: each takes some shells."""
-_LOOKING: tuple[Verb, ...] = ("status", "list")
+"""The most recordings that are tried, since each starts several shells."""
+_QUERIES: tuple[Verb, ...] = ("status", "list")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
 _Marks = Mapping[str, str]
-"""Id -> the text that tells it from another job with the same number."""
+"""Maps a native id to its mark: the text that differs from that of another job with the same number."""
 
 
 @clause(
@@ -50,16 +50,13 @@ _Marks = Mapping[str, str]
         "answers in your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
     ),
 )
-async def check_looks(context: Context) -> None:
-    """Run kill_script and list_script while the queue lists those numbers.
-
-    They have their own names, others, or are absent.
-    """
-    await run_probe(context, probe_looks)
+async def check_kill_by_name(context: Context) -> None:
+    """Run kill_script and list_script while the queue lists the numbers with the right names, with others, or not at all."""
+    await run_probe(context, probe_kill_by_name)
 
 
-def probe_looks(part: Callable[[], object], tmp: Path) -> None:
-    """Run the fragments while the queue lists those numbers under their own names, under others, and not at all."""
+def probe_kill_by_name(part: Callable[[], object], tmp: Path) -> None:
+    """Run the fragments while the queue lists the numbers of recorded jobs with their names, with others, or not at all."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -72,9 +69,9 @@ def probe_looks(part: Callable[[], object], tmp: Path) -> None:
 
 
 def _find_live(recording: StatusRecording, known: Mapping[str, frozenset[str]]) -> _Marks:
-    """Return what has not ended, with its marks."""
-    told = cast("Mapping[str, JobStatus]", recording.expected)
-    live = [job for job in recording.ids if job in told and told[job].state in _LIVE]
+    """Return the recorded jobs that have not ended, with their marks."""
+    statuses = cast("Mapping[str, JobStatus]", recording.expected)
+    live = [job for job in recording.ids if job in statuses and statuses[job].state in _LIVE]
     return {job: mark for job in live if (mark := find_mark(job, known))}
 
 
@@ -92,10 +89,10 @@ def _list_answers(scheduler: Scheduler) -> Iterator[str]:
 
 
 def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks, listings: Sequence[str]) -> None:
-    """Expect no command that ends a job by its number alone.
+    """Expect no command that kills a job by its number alone.
 
-    A call that changes with the names looked at them. A call that does not change, and is no look of status, would
-    end whichever job has the number now.
+    If the calls depend on the names that the queue lists, the fragment compares names. Calls that do not depend on them,
+    and are no queries of the other fragments, would kill whichever job has the number now.
     """
 
     def ending(listing: str) -> _Calls:
@@ -110,24 +107,24 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
         if ending(own) != blind[other]:
             return
     blind[""] = ending("")
-    looks = {
+    queries = {
         _strip_numbers(call)
-        for verb in _LOOKING
+        for verb in _QUERIES
         for listing in ("", *theirs)
         for call in sandbox.run(verb, texts[f"{verb}_script"], list(live), listing=listing)
     }
     for listing, calls in blind.items():
         for call in calls:
             job = next((job for job, mark in live.items() if _uses_number(call, job, mark)), None)
-            told = (
+            situation = (
                 f"its queue lists this number under another name, {format_value(listing)}"
                 if listing
                 else "its queue lists no job"
             )
             expect(
-                job is None or _strip_numbers(call) in looks,
+                job is None or _strip_numbers(call) in queries,
                 f"kill_script to kill job {job} only if the queue lists it under its name: another may have its number",
-                f"it runs {' '.join(call)!r}, though {told}",
+                f"it runs {' '.join(call)!r}, though {situation}",
             )
 
 
@@ -141,7 +138,7 @@ def _split(word: str) -> list[str]:
 
 
 def _strip_numbers(call: Sequence[str]) -> tuple[str, ...]:
-    """Return what a call is without its numbers, so that looks at different jobs are the same."""
+    """Return a call without its numbers, so that queries for different jobs are equal."""
     return tuple(word for word in call if not any(map(str.isdigit, word)))
 
 
@@ -155,7 +152,7 @@ def _expect_by_name(
         return
     calls = sandbox.run("list", text, listing=theirs)
     if any(recording.submission_id in word for call in calls for word in call):
-        return  # the queue looks
+        return  # the queue compares the name
     found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.submission_id} if the queue lists only jobs of another name"

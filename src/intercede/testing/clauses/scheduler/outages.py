@@ -1,4 +1,4 @@
-"""Whether a parser ever reads a command that failed as one without results."""
+"""IC-SCHEDULER: a parser raises an error for a command that failed."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
 
 _CODES = (1, 2, 126, 127, 137, 143, 255)
-_SAID = (b"", b"sh: 1: not found\n")
+_STDERRS = (b"", b"sh: 1: not found\n")
 
 
 @clause(
@@ -51,10 +51,10 @@ async def check_outages(context: Context) -> None:
 
 
 def probe_outages(part: Callable[[], object], _tmp: Path) -> None:
-    """Let every command fail: with nothing on stdout, and with what was recorded there."""
+    """Give every parser exit codes other than 0: with an empty stdout, and with recorded answers."""
     scheduler = make_scheduler(part)
     ids = next((each.ids for each in list_answers(scheduler, StatusRecording) if each.ids), ("17",))
-    for code, said in ((code, said) for code in _CODES for said in _SAID):
+    for code, said in ((code, said) for code in _CODES for said in _STDERRS):
         for method, arguments in list_questions(ids, make_result(b"", code, said)):
             if code not in _list_good_codes(scheduler, method):
                 _expect_error(parse(scheduler, method, *arguments), method, code, "nothing")
@@ -71,12 +71,12 @@ def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
 
 
 def _list_whole_answers(scheduler: Scheduler) -> Iterator[Recording]:
-    """Yield whole answers; a submission that failed may have been taken in part, and says so."""
+    """Yield recorded answers, except those of submissions: one that fails may have started some copies."""
     for kind in (StatusRecording, KillRecording, ListRecording):
         yield from list_answers(scheduler, kind)
 
 
 def _list_good_codes(scheduler: Scheduler, method: str) -> set[int]:
-    """Return the codes that are known, from recordings, to come with good answers."""
+    """Return the exit codes that come with good answers in the recordings."""
     mine = [each for each in load_recordings(scheduler) if f"parse_{each.verb}" == method]
     return {each.returncode for each in mine if not isinstance(each.expected, Raises)}

@@ -1,4 +1,4 @@
-"""Whether a scheduler's answers depend on its arguments only."""
+"""IC-SCHEDULER: the answers of a scheduler depend on its arguments only."""
 
 import asyncio
 import os
@@ -35,20 +35,20 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 _SEEDS = ("1", "2", "3")
 """The seeds of the string hashes in three processes."""
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
-_OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+_READ_CLOCK: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that read the clock if they get at most this many arguments."""
 _SYSTEM = re.compile(
     "access|getcwdb?|gete?[ug]id|getloadavg|getlogin|getp?pid|getrandom|listdir|l?stat|readlink|scandir|"
     "sched_getaffinity|times|uname|urandom"
 )
-"""Functions that ask the machine and have no audit event."""
+"""Functions that read something of the machine and have no audit event."""
 _AUDITED = ("os.", "socket.", "subprocess.", "shutil.", "glob.", "tempfile.", "pty.", "sqlite3.", "urllib.")
 _LIBRARY = (
     "<frozen importlib",
     str(Path(os.__file__).with_name("importlib")),
     str(Path(os.__file__).with_name("logging")),
 )
-"""Code that may do I/O: imports and log records, which are part of no answer."""
+"""Files of library code that may do I/O: imports and logging, which do not influence answers."""
 _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__.__code__}
 
 
@@ -67,7 +67,7 @@ _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__
     ),
 )
 async def check_purity(context: Context) -> None:
-    """Ask everything twice in three processes with different hash seeds, under audit hooks."""
+    """Call every method twice in each of three processes with different hash seeds, and watch for I/O."""
     first, *others = await asyncio.gather(*(run_probe(context, probe_purity, seed) for seed in _SEEDS))
     for other in others:
         pairs = zip(cast("list[list[str]]", first), cast("list[list[str]]", other), strict=True)
@@ -77,7 +77,7 @@ async def check_purity(context: Context) -> None:
 
 
 def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
-    """Ask everything twice under watch, and return all answers, to be compared with other processes."""
+    """Call every method twice, the first time under watch. Return all answers, to compare them with other processes."""
     watch = _Watch()
     scheduler = make_scheduler(part)
     watch.own = tuple(_list_homes(scheduler))
@@ -97,7 +97,7 @@ def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
 
 
 def _list_homes(scheduler: Scheduler) -> Iterator[str]:
-    """Yield the directories of the code: files in them may be read."""
+    """Yield the directories of the scheduler's code, whose files may be read."""
     for each in type(scheduler).__mro__[:-1]:
         try:
             yield str(Path(getfile(each)).parent)
@@ -127,12 +127,12 @@ def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[objec
     listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
     yield from (
         (f"parse_{each.verb}", (each.ids, make_result())) for each in listings
-    )  # asked again, it knows their answers
+    )  # it has seen other answers about them
     yield from map(get_question, load_recordings(scheduler))
 
 
 def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Ask, and return even an error that the contract does not have: other clauses check those."""
+    """Call a method. Return also an error that the contract does not allow: other clauses check those."""
     try:
         return call_method(scheduler, method, *arguments)
     except CheckFailed as failed:
@@ -140,7 +140,7 @@ def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> objec
 
 
 def _write_answer(value: object) -> str:
-    """Write equal answers of a plugin as equal text."""
+    """Write an answer as text, so that equal answers are equal texts."""
     try:
         return _write_value(value)
     except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 checks answers that cannot be read
@@ -148,7 +148,7 @@ def _write_answer(value: object) -> str:
 
 
 def _write_value(value: object) -> str:
-    """Write equal values as equal text; mappings are equal in any order."""
+    """Write a value as text. Mappings with the same items are equal texts, whatever their order."""
     if isinstance(value, BaseModel):
         return f"{type(value).__name__}({_write_value(dict(value))})"
     if isinstance(value, Mapping):
@@ -158,14 +158,14 @@ def _write_value(value: object) -> str:
 
 
 class _Watch:
-    """Watches C functions by a profiler, and other I/O by the interpreter's audit events."""
+    """Notes calls of C functions by a profiler, and other I/O by the interpreter's audit events."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.own: tuple[str, ...] = ()
         self._watching = False
         sys.addaudithook(self._hook)
-        for name, fewest in _OF_NOW.items():
+        for name, fewest in _READ_CLOCK.items():
             setattr(time, name, self._watch_clock(getattr(time, name), fewest))
 
     @contextmanager
@@ -188,7 +188,7 @@ class _Watch:
         if self._watching and (event == "open" or event.startswith(_AUDITED)):
             path = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else ""
             if not path.startswith(self.own):
-                self._note(f"{event} {path or repr(arguments)[:100]}", sys._getframe(1))  # noqa: SLF001 -- who asked
+                self._note(f"{event} {path or repr(arguments)[:100]}", sys._getframe(1))  # noqa: SLF001 -- the frame of the caller
 
     def _profile(self, frame: FrameType, event: str, function: object) -> None:
         name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
@@ -205,7 +205,7 @@ class _Watch:
     def _watch_clock(self, function: Callable[..., object], fewest: int) -> Callable[..., object]:
         def call_watched(*arguments: object) -> object:
             if len(arguments) <= fewest:
-                self._note(f"a call of time.{function.__name__}", sys._getframe(1))  # noqa: SLF001 -- who asked
+                self._note(f"a call of time.{function.__name__}", sys._getframe(1))  # noqa: SLF001 -- the frame of the caller
             return function(*arguments)
 
         return call_watched

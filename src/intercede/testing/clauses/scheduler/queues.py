@@ -1,4 +1,4 @@
-"""Whether the queue that is asked for is part of what is submitted."""
+"""IC-SCHEDULER: a requested queue is part of the fragment that submits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +28,12 @@ _COPIES = (1, 3)
     ),
 )
 async def check_queues(context: Context) -> None:
-    """Compare the fragments that submit to no queue, to one, and to another, for one copy and for three."""
+    """Compare the fragments for no queue, for one queue and for another one, with one copy and with three."""
     await run_probe(context, probe_queues)
 
 
 def probe_queues(part: Callable[[], object], _tmp: Path) -> None:
-    """Expect a fragment of its own for each queue and for none, of one copy and of several."""
+    """Expect different fragments for no queue, for one queue and for another one."""
     scheduler = make_scheduler(part)
     for copies in _COPIES:
         without = get_script(scheduler, "submit_script", make_batch(copies))

@@ -1,4 +1,4 @@
-"""Whether data ever becomes shell: fragments run in a sandbox, with text that says everything a shell listens to."""
+"""IC-SCHEDULER: a shell never interprets data. Fragments run in a sandbox with hostile text."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ _IDS = (
 _OF_IDS: tuple[Verb, ...] = ("status", "kill")
 _LARGE = Resources(cpus=10**9, memory_mb=10**12, wall_time_s=10**10, gpus=10**6)
 _SECONDS = 15.0
-"""How long combined texts are tried."""
+"""Seconds for which combined texts are tried."""
 
 
 @clause(
@@ -60,7 +60,7 @@ async def check_data_is_data(context: Context) -> None:
 
 
 def probe_shell(part: Callable[[], object], tmp: Path) -> None:
-    """Put evil text into everything that is text: the queue, carried names, native ids and submission ids."""
+    """Try hostile text as queue, as carried names, as native ids and as submission ids."""
     scheduler = make_scheduler(part)
     texts = {name: text for name, text in _list_fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -101,13 +101,13 @@ def _try_submission_ids(sandbox: Sandbox, scheduler: Scheduler) -> None:
     for evil in _EVIL:
         try:
             text = scheduler.list_script(evil)
-        except Exception:  # noqa: BLE001, S112 -- no submission id looks like that: to refuse it is right
+        except Exception:  # noqa: BLE001, S112 -- the id is invalid, so that refusing it is right
             continue
         _expect_harmless(sandbox, "list", text, f"list_script: the submission id {evil!r}")
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
-    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and the parent never needs it
+    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and only child processes need it
 
     plain = _get_plain_script(scheduler) or ""
     usual, again = _count_arguments(sandbox.run("submit", plain)), _count_arguments(sandbox.run("submit", plain))
@@ -127,7 +127,7 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
 
 
 def _count_arguments(calls: Sequence[Sequence[str]]) -> list[str]:
-    """Which commands were called, and with how many arguments."""
+    """List the commands that were called, each with the number of its arguments."""
     return [f"{call[0]} with {len(call) - 1}" for call in calls]
 
 

@@ -1,4 +1,4 @@
-"""Whether recorded answers still have the recorded meaning."""
+"""IC-SCHEDULER: recorded answers give the recorded results."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,12 +30,12 @@ from intercede.testing.run.context import Context, format_value
     ),
 )
 async def check_recordings(context: Context) -> None:
-    """Parse each recorded answer, and compare."""
-    await run_probe(context, probe_replay)
+    """Parse each recorded answer, and compare the result with the recorded one."""
+    await run_probe(context, probe_recorded_answers)
 
 
-def probe_replay(part: Callable[[], object], _tmp: Path) -> None:
-    """Parse each recording, and compare."""
+def probe_recorded_answers(part: Callable[[], object], _tmp: Path) -> None:
+    """Parse each recorded answer, and compare the result with the recorded one."""
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
         found = parse_recording(scheduler, each)
@@ -65,7 +65,7 @@ def _is_same(expected: object, found: object) -> bool:
 
 
 def _has_given_fields(expected: object, found: object) -> bool:
-    """Compare the fields that the recording gives."""
+    """Return whether a result equals the recorded one in the fields that the recording gives."""
     if not isinstance(expected, BaseModel):
         return expected == found
     return all(getattr(found, name, None) == getattr(expected, name) for name in expected.model_fields_set)

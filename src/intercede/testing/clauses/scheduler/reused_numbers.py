@@ -1,4 +1,4 @@
-"""Whether ids and listings hold more than a number, which the queue may use again."""
+"""IC-SCHEDULER: native ids and listings hold more than a number, which the queue may use again."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,13 +30,13 @@ from intercede.testing.run.context import Context, format_value
         "is not one of our jobs."
     ),
 )
-async def check_names(context: Context) -> None:
-    """Look at recorded ids. Then let recorded listings show the same numbers under other names."""
-    await run_probe(context, probe_names)
+async def check_reused_numbers(context: Context) -> None:
+    """Check recorded ids. Then parse recorded listings in which the same numbers have other names."""
+    await run_probe(context, probe_reused_numbers)
 
 
-def probe_names(part: Callable[[], object], _tmp: Path) -> None:
-    """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
+def probe_reused_numbers(part: Callable[[], object], _tmp: Path) -> None:
+    """Check recorded ids. Then parse recorded listings in which the same numbers have other names."""
     scheduler = make_scheduler(part)
     known = list_submissions(scheduler)
     for submission_id, ids in known.items():
@@ -61,22 +61,22 @@ def _expect_named(
     scheduler: Scheduler, recording: StatusRecording | KillRecording, known: Mapping[str, frozenset[str]]
 ) -> None:
     method = f"parse_{recording.verb}"
-    marks = {job: mark for job in _list_told(recording.expected) if (mark := find_mark(job, known))}
+    marks = {job: mark for job in _list_reported(recording.expected) if (mark := find_mark(job, known))}
     for job, mark in marks.items():
         shows = mark in recording.stdout
         expected = f"a listing that shows more of job {job} than its number, such as its name: {mark}"
         expect(shows, expected, f"{method} reports it from {format_value(recording.stdout)}")
     stdout = swap_marks(recording.stdout, set(marks.values()))
-    told = set(_list_told(parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))))
+    reported = set(_list_reported(parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))))
     for job in marks:
         expected = f"{method} to say nothing of job {job} if its number is listed under another name"
-        expect(job not in told, expected, f"it is in the answer to {format_value(stdout)}")
+        expect(job not in reported, expected, f"it is in the answer to {format_value(stdout)}")
 
 
-def _list_told(answered: object) -> Iterator[str]:
-    """Yield the jobs about which an answer says more than that they are unknown."""
-    told = cast("Mapping[str, object]", answered if isinstance(answered, Mapping) else {})
-    for job, said in told.items():
+def _list_reported(answered: object) -> Iterator[str]:
+    """Yield the jobs that an answer reports as known or as killed."""
+    answers = cast("Mapping[str, object]", answered if isinstance(answered, Mapping) else {})
+    for job, said in answers.items():
         known = isinstance(said, JobStatus) and said.state is not JobState.UNKNOWN
         if known or (isinstance(said, OpOutcome) and said.ok):
             yield job

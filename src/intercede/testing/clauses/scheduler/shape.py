@@ -1,4 +1,4 @@
-"""Whether the contract's methods are there, and the optional one answers as it must."""
+"""IC-SCHEDULER: a scheduler has the methods of the contract."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +30,14 @@ from intercede.testing.run.context import Context
     ),
 )
 async def check_shape(context: Context) -> None:
-    """Check a fresh object with the registry's gate."""
+    """Check a new object with the gate of the registry, and call tool_environment."""
     problems = cast("list[str]", await run_probe(context, probe_shape))
     expected = "every method of the contract's Scheduler"
     context.expect(not problems, expected=expected, observed="; ".join(problems))
 
 
 def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
-    """Return what the registry's gate would say, and what a backend would say of ``tool_environment``."""
+    """Return the problems that the gate of the registry finds, and those of ``tool_environment``."""
     scheduler = make_scheduler(part)
     problems = list(find_violations(scheduler, "schedulers"))
     try:

@@ -1,4 +1,4 @@
-"""Whether there are recordings, and enough of them for the other probes."""
+"""IC-SCHEDULER: a scheduler ships enough recordings for the other clauses."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,12 +38,12 @@ _VERBS = ("submit", "status", "kill", "list")
     ),
 )
 async def check_shipped(context: Context) -> None:
-    """Look for them beside the module of the scheduler's class."""
+    """Read the recordings beside the module of the scheduler's class, and check which are missing."""
     await run_probe(context, probe_shipped)
 
 
 def probe_shipped(part: Callable[[], object], _tmp: Path) -> None:
-    """Read the recordings, and say which are missing."""
+    """Read the recordings, and name the missing ones."""
     scheduler = make_scheduler(part)
     found = load_recordings(scheduler)
     where = " or ".join(f"{place}/*.json" for place in list_places(scheduler)[:2])

@@ -1,4 +1,4 @@
-"""How a parser reads an unknown native state."""
+"""IC-SCHEDULER: an unknown native state is UNKNOWN."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _MOST = 30
-"""The most places in one answer at which a word is replaced."""
+"""The most places of one answer at which a word is replaced."""
 
 
 @clause(
@@ -31,13 +31,13 @@ _MOST = 30
         "a job that runs. A SchedulerError for one word would hide all other jobs."
     ),
 )
-async def check_unknown_words(context: Context) -> None:
-    """In recorded answers, replace the words of waiting and running jobs by words that no scheduler has."""
-    await run_probe(context, probe_words)
+async def check_unknown_states(context: Context) -> None:
+    """In recorded answers, replace the native states of waiting and running jobs by words that no scheduler has."""
+    await run_probe(context, probe_unknown_states)
 
 
-def probe_words(part: Callable[[], object], _tmp: Path) -> None:
-    """Replace the words of jobs that wait or run by others, which no scheduler has."""
+def probe_unknown_states(part: Callable[[], object], _tmp: Path) -> None:
+    """Replace the native states of waiting and running jobs by words that no scheduler has."""
     scheduler = make_scheduler(part)
     for recording, job, word in list_live_words(scheduler):
         tried = [(fake, _parse_status(scheduler, job, text)) for fake, text in _replace_word(recording, word)]
@@ -50,7 +50,7 @@ def probe_words(part: Callable[[], object], _tmp: Path) -> None:
 
 
 def list_live_words(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
-    """Yield recordings with a job that has not ended, and its native word, which stands in stdout: each word once."""
+    """Yield a recording for each native state of an unfinished job that is in its stdout, with the job and the state."""
     seen = set[str]()
     for recording in list_answers(scheduler, StatusRecording):
         for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():
@@ -66,9 +66,9 @@ def _find_places(text: str, word: str) -> list[re.Match[str]]:
 
 
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
-    """Yield a fake word, and an answer that contains it: everywhere, and then in one place only.
+    """Yield fake words, each with answers that have it in all places of a word, and then in one place only.
 
-    In one place only, since the word may mean other things, too.
+    The word may have another meaning in some of its places.
     """
     places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _make_fakes(word):
@@ -85,7 +85,7 @@ def _split_between(text: str, places: list[re.Match[str]]) -> list[str]:
 
 
 def _make_fakes(word: str) -> tuple[str, ...]:
-    """Return words that look like this one; several, since a letter or a number may by chance mean something."""
+    """Return several words that look like a given one: a letter or a number may have a meaning by chance."""
     if word.isdecimal():
         return "97", "83", "71"
     fakes = ("J", "Y", "V") if len(word) == 1 else ("XYZZY", "QJXV", "ZXJQ")

@@ -1,4 +1,4 @@
-"""How parsers read answers about unlisted jobs, and text that is not an answer."""
+"""IC-SCHEDULER: parsers report nothing about unlisted jobs, and raise SchedulerError for invalid text."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
 
 _MOST = 100
-"""At most this many words of one answer are replaced."""
+"""The most words of one answer that are replaced."""
 _ODD = ("", "\n", "x", "x!", "-1", "9" * 30, "\u0663", "\udcff", "\0", "1.5", "nan", "''")
 _ABOUT_JOBS = ("parse_status", "parse_kill")
 
@@ -45,13 +45,13 @@ _ABOUT_JOBS = ("parse_status", "parse_kill")
         "pydantic is a ValueError: an id is invalid."
     ),
 )
-async def check_strangers(context: Context) -> None:
-    """Ask for jobs that resemble listed ones, then feed the parsers with cut, mixed and arbitrary bytes."""
-    await run_probe(context, probe_strangers)
+async def check_unlisted_jobs(context: Context) -> None:
+    """Ask for jobs whose ids resemble listed ones. Then give the parsers cut, mixed and arbitrary bytes."""
+    await run_probe(context, probe_unlisted_jobs)
 
 
-def probe_strangers(part: Callable[[], object], _tmp: Path) -> None:
-    """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with arbitrary bytes."""
+def probe_unlisted_jobs(part: Callable[[], object], _tmp: Path) -> None:
+    """Ask for jobs that were never listed. Then give the parsers damaged recordings and arbitrary bytes."""
     scheduler = make_scheduler(part)
     for listing in _list_listings(scheduler):
         _expect_only_listed(scheduler, listing)
@@ -78,12 +78,12 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
 
 
 def _get_by_id(found: object) -> Mapping[str, object]:
-    """Return the answer by id; an empty one if an error was raised."""
+    """Return the mapping that a parser returned, or an empty one if it raised an error."""
     return cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
 
 
 def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
-    """Expect no final state if no job is listed."""
+    """Expect a parser to report no status and no successful kill if the answer is empty."""
     found = _get_by_id(parse(scheduler, method, ids, make_result()))
     if method == "parse_status":
         expect(not found, "no answer for jobs that are not listed, or SchedulerError, if no job is listed", found)
@@ -94,7 +94,7 @@ def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -
 
 
 def _make_strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
-    """Yield ids that resemble listed ones and are none of them."""
+    """Yield ids that resemble listed ones but are not listed."""
     for job in recording.ids[:10]:
         for stranger in (job[:-1], f"x{job}", f"{job}x", job[1:]):
             listed = re.search(rf"(?<![A-Za-z0-9]){re.escape(stranger)}(?![A-Za-z0-9])", recording.stdout)
@@ -103,14 +103,14 @@ def _make_strangers(recording: StatusRecording | KillRecording) -> Iterator[str]
 
 
 def _damage(text: str) -> Iterator[str]:
-    """Yield a text with one of its words gone, or another in its place."""
+    """Yield a text without one of its words, or with another word in its place."""
     for word in list(re.finditer(r"\w+|[^\w\s]+", text))[:_MOST]:
         for odd in _ODD:
             yield f"{text[: word.start()]}{odd}{text[word.end() :]}"
 
 
 def _fuzz(scheduler: Scheduler) -> None:
-    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and the parent never needs it
+    from intercede.testing.clauses.support import fuzzing  # noqa: PLC0415 -- slow to load, and only child processes need it
 
     texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in load_recordings(scheduler)})
     ids = sorted({job for each in _list_listings(scheduler) for job in each.ids})

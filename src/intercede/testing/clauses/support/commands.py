@@ -1,4 +1,4 @@
-"""Running commands over a transport, and what they are given and leave: shared by the checks here."""
+"""Commands for checks of transports: their scripts, inputs and sinks, and comparisons of their results."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
@@ -33,18 +33,18 @@ _BEGINS_WITHIN = 20.0
 
 
 def sh_argv(script: str, *arguments: str) -> list[str]:
-    """Return the argv of a script of POSIX sh."""
+    """Return the argument list that runs a script of POSIX sh."""
     return ["sh", "-c", script, "sh", *arguments]
 
 
 def describe_result(result: CommandResult) -> str:
-    """Write in a line how a command ended."""
+    """Describe the exit code and the end of stderr in a line."""
     said = result.stderr.decode(errors="backslashreplace").strip()[-300:]
     return f"exit code {result.returncode}" + (f", and on stderr {said!r}" if said else "")
 
 
 def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) -> None:
-    """Expect these very bytes, and show the first that differ."""
+    """Expect bytes to be equal, and show the first that differ."""
     if observed == expected:
         return
     if expected.startswith(observed):
@@ -54,7 +54,7 @@ def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) 
     shorter = min(len(expected), len(observed))
     at = next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
     context.expect(
-        False,  # noqa: FBT003 -- it is known by now
+        False,  # noqa: FBT003 -- the line before compares them
         expected=f"{len(expected)} bytes {what}, {_describe_rest(expected, at)}",
         observed=f"{len(observed)} bytes, {_describe_rest(observed, at)}",
     )
@@ -65,29 +65,29 @@ def _describe_rest(data: bytes, index: int) -> str:
 
 
 def numbers_script(last: int) -> str:
-    """Return a command of sh that writes the numbers from 1 on, a line each, so that every loss shows."""
+    """Return a command of sh that writes the numbers from 1 to the last one, each on a line, so that any loss shows."""
     return f"seq 1 {last}"
 
 
 def make_numbers(last: int) -> bytes:
-    """Return the output of that command."""
+    """Return the output of the command of ``numbers_script``."""
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 
 
 Run = asyncio.Future[Outcome[CommandResult]]
-"""A run that goes on beside the check."""
+"""A run that the check does not await yet."""
 
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
-    """Begin a run. Its ending holds whatever it raises: SystemExit that leaves a task would end the loop."""
+    """Begin a run. The future's result holds what the run raises: a SystemExit that leaves a task would end the loop."""
     return asyncio.ensure_future(capture_outcome(awaitable))
 
 
 async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
-    """Wait until something has happened, or the run is over before.
+    """Wait until an awaitable is done, or the run has ended.
 
     Raises:
-        CheckFailed: Neither is within 20 seconds, times ``scale``.
+        CheckFailed: Neither happened within 20 seconds, times ``scale``.
     """
     waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
     both = {cast("asyncio.Future[object]", run), waited}
@@ -98,7 +98,7 @@ async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[obje
 
 
 async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
-    """Yield the pieces."""
+    """Yield pieces of data, as an asynchronous iterator."""
     for each in data:
         yield each
 
@@ -106,7 +106,7 @@ async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
 class RecordingSink:
     """A sink that keeps its pieces, and notices if two are written at once.
 
-    It holds the first piece for a number of seconds, or until another one is written beside it.
+    Writing the first piece takes a number of seconds, or until a second piece is written at the same time.
     """
 
     def __init__(self, *, holds: float = 0) -> None:
@@ -114,16 +114,16 @@ class RecordingSink:
         self._holds = holds
         self._second = asyncio.Event()
         self.begun = asyncio.Event()
-        """Set once something was written."""
+        """Set when the first piece is written."""
         self._busy = False
 
     @property
     def data(self) -> bytes:
-        """All of the bytes."""
+        """The bytes of all pieces."""
         return b"".join(each for each in self.pieces if isinstance(each, bytes))
 
     async def write(self, data: bytes) -> None:
-        """Take the next piece, over some turns of the loop."""
+        """Keep a piece, after some turns of the event loop."""
         if self._busy:
             self._second.set()
         self._busy = True
@@ -138,24 +138,24 @@ class RecordingSink:
 
     @property
     def has_overlap(self) -> bool:
-        """Whether a piece was written while another was being taken."""
+        """Whether a piece was written before the write of another had returned."""
         return self._second.is_set()
 
 
 class FailingSink:
-    """A sink that fails with its first piece."""
+    """A sink that raises an error for its first piece."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def write(self, data: bytes) -> None:  # noqa: ARG002 -- it takes none
-        """Fail."""
+    async def write(self, data: bytes) -> None:  # noqa: ARG002 -- the piece is not kept
+        """Raise the error."""
         raise self._error
 
 
 @asynccontextmanager
 async def make_directory(transport: TransportDriver) -> AsyncGenerator[str]:
-    """Make a directory on the machine of the transport, and remove it afterwards."""
+    """Make a directory on the machine that the transport reaches, and remove it afterwards."""
     made = await transport.run(["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
     if not name.startswith("/"):
@@ -163,7 +163,7 @@ async def make_directory(transport: TransportDriver) -> AsyncGenerator[str]:
     try:
         yield name
     except BaseException:
-        with suppress(Exception):  # it must not hide what the check found
+        with suppress(Exception):  # an error here must not replace the failure of the check
             await _remove(transport, name)
         raise
     await _remove(transport, name)

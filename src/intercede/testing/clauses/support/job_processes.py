@@ -1,4 +1,4 @@
-"""Processes that a job has started, as another job sees them."""
+"""Jobs that search for the processes of another job."""
 
 import asyncio
 
@@ -8,17 +8,17 @@ from intercede.testing.run.driver import BackendDriver
 
 __all__ = ["expect_none_left", "wait_until_seen"]
 
-_LOOKS = 10
-"""How often another job looks, at most."""
+_SEARCHES = 10
+"""The most jobs that search for processes."""
 
 
 async def wait_until_seen(backend: BackendDriver, word: str) -> None:
-    """Let other jobs look for processes with a word until two in a row see the same number, above one.
+    """Let jobs search for processes with a word in their arguments, until two in a row find the same number above one.
 
-    On another node, or if jobs wait for each other, they see none; then they see none afterwards, either.
+    A job on another node, or one that waits until the other job has ended, finds none. It also finds none afterwards.
     """
     before = 0
-    for _ in range(_LOOKS):
+    for _ in range(_SEARCHES):
         control = await backend.submit_job(_describe_search(backend.context, word))
         status = await backend.wait_for_state(control, within=5, patient=False)
         if not status.state.final or (before > 1 and status.exit_code == before):
@@ -28,10 +28,10 @@ async def wait_until_seen(backend: BackendDriver, word: str) -> None:
 
 
 async def expect_none_left(backend: BackendDriver, word: str, expected: str) -> None:
-    """Let other jobs look for processes with a word until there is none.
+    """Let up to three jobs search for processes with a word in their arguments, until one finds none.
 
     Raises:
-        CheckFailed: One is there still.
+        CheckFailed: Each of them found such a process.
     """
     for _ in range(3):
         search = await backend.submit_job(_describe_search(backend.context, word))
@@ -43,6 +43,6 @@ async def expect_none_left(backend: BackendDriver, word: str, expected: str) -> 
 
 
 def _describe_search(context: Context, word: str) -> SubmissionSpec:
-    """Describe a job that exits with the number of processes that have a word among their arguments."""
-    finder = f"[{word[0]}]{word[1:]}"  # the brackets keep it from finding itself
+    """Describe a job that exits with the number of processes that have a word in their arguments."""
+    finder = f"[{word[0]}]{word[1:]}"  # with the brackets, grep does not find its own process
     return context.sh('exit "$(grep -l "$1" /proc/[0-9]*/cmdline 2>/dev/null | wc -l)"', finder)

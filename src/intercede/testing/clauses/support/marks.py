@@ -1,4 +1,4 @@
-"""The part of an id that tells a job from another with the same number: queues begin to count again."""
+"""Marks: the parts of native ids that differ between jobs with the same number, since queues use numbers again."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _LONG, _LONG_NUMBER = 8, 10
-"""The length of a word that is not given twice by chance, and of a number such as seconds since 1970."""
+"""The least lengths of a word and of a number, such as seconds since 1970, that no queue gives twice."""
 
 
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
-    """Return the recorded ids of each submission, by its submission id."""
+    """Return the recorded native ids of each submission, by submission id."""
     found: dict[str, set[str]] = {}
     for each in list_answers(scheduler, SubmitRecording):
         found.setdefault(each.batch.submission_id, set()).update(cast("Queued", each.expected).ids.values())
@@ -26,7 +26,10 @@ def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
 
 
 def find_mark(job: str, known: Mapping[str, frozenset[str]]) -> str | None:
-    """Return the submission id, or a long word that no other submission's ids hold; None: it is a mere number."""
+    """Return the mark of a native id: the submission id, or a long word that is in no id of another submission.
+
+    Return None if the id has no mark.
+    """
     submission_ids = [
         submission_id
         for submission_id, ids in known.items()
@@ -46,18 +49,18 @@ def _is_long(word: str) -> bool:
 
 
 def find_number(job: str, mark: str) -> str | None:
-    """Return the number that the queue gave, which stands beside the mark; None: there is none."""
+    """Return the number in a native id besides its mark, or None if there is no number."""
     match = re.search("[0-9]+", job.replace(mark, ""))
     return match and match[0]
 
 
 def make_another(mark: str) -> str:
-    """Return a mark of the same form: each letter and digit is the next one."""
+    """Return another mark of the same form, in which each letter and digit is replaced by the next one."""
     return "".join(map(_next, mark))
 
 
 def swap_marks(text: str, marks: Iterable[str]) -> str:
-    """Return an answer in which other jobs have these numbers: each mark is another."""
+    """Return an answer in which each of the marks is replaced by another: other jobs have the numbers now."""
     for mark in sorted(set(marks)):
         text = text.replace(mark, make_another(mark))
     return text

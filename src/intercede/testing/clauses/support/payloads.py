@@ -1,4 +1,4 @@
-"""Payloads in POSIX sh that look at what they got and say so by their exit code, and values that are hard to carry."""
+"""Payloads in POSIX sh that report by their exit code what they received, and values that are hard to transport."""
 
 from collections.abc import Iterable, Sequence
 
@@ -52,10 +52,10 @@ AWKWARD: tuple[str, ...] = (
     "\x01\x1b\x7f",
     "long " * 2000,
 )
-"""Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
+"""Texts that change if they are quoted wrongly, split, expanded, trimmed or re-encoded."""
 
 READY = "intercede: ready"
-"""Both scripts below write this when they have set their handlers."""
+"""The line that HANDLER and DEAF print when they have set their signal handlers."""
 
 _SIGNALS = "HUP INT QUIT USR1 USR2 TERM XCPU"
 _COUNT = """\
@@ -67,47 +67,47 @@ ending() {{ [ -z "$IC_SECONDS" ] || {{ trap '' {_SIGNALS}; sleep "$IC_SECONDS"; 
 [ -z "$IC_CODE" ] || trap ending {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
-"""The beginning of a script that exits with ``$IC_CODE``, if set, on a signal, after ``$IC_SECONDS``.
+"""The beginning of a script that exits with ``$IC_CODE`` after a signal, and after ``$IC_SECONDS`` more.
 
-``count`` sleeps seconds.
+Without ``$IC_CODE``, signals are not handled. ``count N`` sleeps for N seconds.
 """
 
 DEAF = f"""\
 trap '' {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
-"""The beginning of a script that no signal ends that can be ignored, nor what it starts; ``count`` sleeps seconds."""
+"""The beginning of a script that ignores signals, as its child processes do. ``count N`` sleeps for N seconds."""
 
 LEAVERS = """\
 ! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
 ! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
 """
-"""The beginning of a script that starts two children: a leader of a process group, and one of a session.
+"""The beginning of a script that starts a child in a new process group and one in a new session, if the tools exist.
 
-If the tools exist. Each has the script's first argument, by which it can be found.
+Each child has the first argument of the script among its own arguments, by which it can be found.
 """
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
-"""A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""
+"""A function of sh that writes its stdin in hexadecimal, so that any bytes can be compared as text."""
 
 
 def growing_durations(context: Context) -> list[float]:
-    """Return the seconds for the payload of each attempt, if a result may be late: only the last one is red."""
+    """Return the duration of the payload for each attempt of a check that needs a job to be seen running."""
     return [round(seconds * context.scale, 3) for seconds in _TRIES]
 
 
 def sleep_script(seconds: float) -> str:
-    """Return a command that sleeps some seconds, or 1 if `sleep` knows only whole ones, as POSIX has it."""
+    """Return a command that sleeps for a number of seconds, or for 1 second if `sleep` takes only whole numbers."""
     return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
 
 
 def to_hex(value: str | bytes) -> str:
-    """Write bytes as the function of sh does."""
+    """Write bytes in hexadecimal, as the function ``hex`` of HEX does."""
     return (value.encode() if isinstance(value, str) else value).hex()
 
 
 def check_arguments_script(values: Sequence[str]) -> str:
-    """Return a script that exits with 9 for a wrong number of arguments, with 10 + i if the i-th differs."""
+    """Return a script that exits with 9 for a wrong number of arguments, and with 10 + i if argument i differs."""
     lines = [f"[ $# -eq {len(values)} ] || exit 9"]
     for index, value in enumerate(values):
         lines.append(f'[ "$(printf %s "$1" | hex)" = "{to_hex(value)}" ] || exit {10 + index}')
@@ -116,7 +116,7 @@ def check_arguments_script(values: Sequence[str]) -> str:
 
 
 def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
-    """Return a script that exits with 10 + i if the i-th variable is unset or differs."""
+    """Return a script that exits with 10 + i if variable i is unset or differs."""
     lines = [
         f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{to_hex(value)}" ] || exit {10 + index}'
         for index, (name, value) in enumerate(zip(names, values, strict=True))
@@ -125,5 +125,5 @@ def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
 
 
 def check_file_script(name: str, content: bytes, otherwise: int) -> str:
-    """Return a line for a script that begins with HEX: it exits with a code if the file differs."""
+    """Return a line for a script that begins with HEX. The line exits with the given code if a file differs."""
     return f'[ "$(hex < \'{name}\')" = "{to_hex(content)}" ] || exit {otherwise}\n'

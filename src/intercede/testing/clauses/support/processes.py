@@ -1,6 +1,6 @@
-"""This process's tasks, threads, descriptors and descendants, and the pauses of its loop.
+"""Count tasks, threads, descriptors and child processes of this process, and measure pauses of its event loop.
 
-Descendants are read from /proc. Without one, there are none.
+Processes are read from /proc. Without /proc, no processes are found.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from intercede.testing.isolation.timeouts import Deadline
 __all__ = ["count_belongings", "measure_growth", "measure_pause", "read_descendants"]
 
 _GROWTH = 4
-"""More than every second of seven cycles, so that a pool that is still filling is no leak."""
+"""How many more than before are a leak. Fewer may be a pool of fixed size that is not full yet."""
 _PROC = Path("/proc")
 
 
 def count_belongings() -> Mapping[str, int]:
-    """Count what a cycle of entering and leaving may leave behind in this process."""
+    """Count the tasks, threads, open descriptors and child processes of this process."""
     gc.collect()
     descriptors = Path("/proc/self/fd") if _PROC.joinpath("self").exists() else Path("/dev/fd")
     return {
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
-        # The first process of a container is the parent of whatever detached itself, too.
+        # Process 1 of a container is also the parent of processes that detached themselves.
         "child processes": sum(parent == os.getpid() != 1 for parent in _get_parents().values()),
     }
 
 
 async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
-    """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
+    """Return the counts that have grown. Wait some seconds for them to fall: closing may take a turn of the loop."""
     patience = Deadline(seconds)
     while True:
         grown = {what: count - before.get(what, 0) for what, count in count_belongings().items()}
@@ -45,7 +45,7 @@ async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[s
 
 
 async def measure_pause(awaitable: Awaitable[object]) -> float:
-    """Return the longest time between two turns of the loop until that has ended."""
+    """Await something, and return the longest time between two turns of the event loop meanwhile."""
     longest, last = 0.0, time.monotonic()
     task = asyncio.ensure_future(awaitable)
     while not task.done():
@@ -72,7 +72,7 @@ def _list_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
 
 
 def _get_parents() -> dict[int, int]:
-    """Return the parent of every process that is there."""
+    """Return the id of the parent of each process."""
     pids = [int(each.name) for each in _PROC.glob("[0-9]*")]
     # The fields after the last parenthesis: a program's name may hold any.
     fields = {pid: _read_proc(pid, "stat").rpartition(b")")[2].split() for pid in pids}
@@ -82,5 +82,5 @@ def _get_parents() -> dict[int, int]:
 def _read_proc(pid: int, what: str) -> bytes:
     try:
         return _PROC.joinpath(str(pid), what).read_bytes()
-    except OSError:  # it has ended meanwhile, or is not ours to read
+    except OSError:  # the process has ended, or may not be read
         return b""

@@ -1,4 +1,4 @@
-"""Record what a scheduler really answers: ``python -m intercede.testing record NAME DIRECTORY``.
+"""Record real answers of a scheduler: ``python -m intercede.testing record NAME DIRECTORY``.
 
 Run it on a machine that has the scheduler's commands. It submits one copy and then three, each of which sleeps for some
 seconds, asks for their status until all have ended, kills some, and writes the answers to ``DIRECTORY/recorded.json``.
@@ -29,14 +29,14 @@ from intercede.testing.subjects.subject import make_registry
 __all__ = ["main", "record"]
 
 _SECONDS = 120.0
-"""How long jobs may take to go."""
+"""Seconds until all jobs must have ended."""
 _PAYLOAD_SECONDS = 4
 _PLAIN: TypeAdapter[object] = TypeAdapter(object)
 
 
 @dataclass
-class _Place:
-    """A root directory with one submission; it runs fragments as a batch backend does."""
+class _SubmissionDirectory:
+    """A root directory with one submission. It runs fragments as a batch backend does."""
 
     root: Path
     submission_id: str
@@ -48,8 +48,8 @@ class _Place:
 
     def run(self, verb: Verb, fragment: str, ids: Sequence[str] = (), copies: int = 1) -> CommandResult:
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
-        ended = subprocess.run(  # noqa: S603 -- the scheduler's own fragments: to run them is the point
-            ["sh", "-c", write_program(verb, self.api, fragment, copies)],  # noqa: S607 -- as a transport finds it
+        ended = subprocess.run(  # noqa: S603 -- the fragments are run on purpose
+            ["sh", "-c", write_program(verb, self.api, fragment, copies)],  # noqa: S607 -- sh is found as by a transport
             cwd=self.root / self.submission_id if verb == "submit" else self.root,
             env={**os.environ, "IC_IDS": str(self.root / "ids")},
             stdin=subprocess.DEVNULL,
@@ -61,19 +61,19 @@ class _Place:
 
 
 def record(scheduler: Scheduler, queue: str | None = None) -> Iterator[dict[str, object]]:
-    """Yield recordings of jobs that are really submitted, from here.
+    """Submit jobs on this machine, and yield recordings of the answers.
 
     Raises:
-        IntercedeError: A submission is refused, or an answer is not understood.
+        IntercedeError: A submission is refused, or an answer cannot be parsed.
     """
     for copies, killed in ((1, 0), (3, 2)):
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as root:
-            place = _Place(Path(root), "a" + secrets.token_hex(6), write_api(scheduler))
+            place = _SubmissionDirectory(Path(root), "a" + secrets.token_hex(6), write_api(scheduler))
             yield from _of_submission(scheduler, place, copies, killed, queue)
 
 
 def _of_submission(
-    scheduler: Scheduler, place: _Place, copies: int, killed: int, queue: str | None
+    scheduler: Scheduler, place: _SubmissionDirectory, copies: int, killed: int, queue: str | None
 ) -> Iterator[dict[str, object]]:
     batch = Batch(submission_id=place.submission_id, copies=copies, resources=Resources(queue=queue))
     result = place.run("submit", scheduler.submit_script(batch), copies=copies)
@@ -95,19 +95,19 @@ def _of_submission(
     yield from watched
 
 
-def _watch_calls(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Iterator[dict[str, object]]:
-    """Yield each status that differs from the last one, until no job is there that has not ended."""
+def _watch_calls(scheduler: Scheduler, place: _SubmissionDirectory, ids: Sequence[str]) -> Iterator[dict[str, object]]:
+    """Yield a recording for each change of a status, until all jobs have ended."""
     end, last = time.monotonic() + _SECONDS, None
     while time.monotonic() < end:
         result = place.run("status", scheduler.status_script(), ids)
-        told = scheduler.parse_status(ids, result)
-        words = {job: (status.state, status.native) for job, status in told.items()}
+        statuses = scheduler.parse_status(ids, result)
+        words = {job: (status.state, status.native) for job, status in statuses.items()}
         if words != last:
-            plain = {job: status.model_copy(update={"evidence": None}) for job, status in told.items()}
+            plain = {job: status.model_copy(update={"evidence": None}) for job, status in statuses.items()}
             yield _write_recording(
                 "status", result, plain, "then" if last else "right after the submission", ids=list(ids)
             )
-        if all(status.state.final for status in told.values()):
+        if all(status.state.final for status in statuses.values()):
             return
         last = words
         time.sleep(0.5)
@@ -130,7 +130,7 @@ def _write_recording(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record, and return the exit code."""
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m intercede.testing record", description=__doc__)
     parser.add_argument("name", help="the scheduler: a registered name, or a configuration in JSON")
     parser.add_argument("directory", type=Path, help="where recorded.json is written")
@@ -138,14 +138,14 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     config: object = json.loads(asked.name) if asked.name.startswith("{") else asked.name
     try:
-        scheduler = make_registry().scheduler(config)  # type: ignore[arg-type]  # the registry says what is wrong with it
+        scheduler = make_registry().scheduler(config)  # type: ignore[arg-type]  # the registry reports what is wrong
         recordings = list(record(scheduler, asked.queue))
     except IntercedeError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- a command prints
         return 1
     asked.directory.mkdir(parents=True, exist_ok=True)
     path = asked.directory / "recorded.json"
-    lines = ",\n".join(map(json.dumps, recordings))  # a line each, so that a change is seen for what it is
+    lines = ",\n".join(map(json.dumps, recordings))  # a line for each recording, so that changes are easy to review
     path.write_text(f"[\n{lines}\n]\n", "utf-8")
     print(f"{path}: {len(recordings)} recordings. Read what they expect before you ship them.")  # noqa: T201 -- as above
     return 0

@@ -1,4 +1,4 @@
-r"""Recordings: what a scheduler really answered once, and what that means. Its author ships them.
+r"""Recordings: real answers of a scheduler, each with its meaning. The author of the scheduler ships them.
 
 They are the ``*.json`` files of a directory ``recordings`` beside the module of the scheduler's class; where several
 schedulers lie in one package, of ``recordings/MODULE``. A class that inherits has those of its base, unless it brings
@@ -53,11 +53,11 @@ EXAMPLE = """\
 
 
 class Raises(_Data):
-    """The parser is to raise."""
+    """The result of a recording whose parser must raise an error."""
 
     raises: Literal["SchedulerError", "LimitError"]
     retryable: bool | None = None
-    """The error's ``retryable``; None: any."""
+    """The value of ``retryable`` of the error. None means that any value is right."""
 
 
 class _Answer(_Data):
@@ -65,13 +65,13 @@ class _Answer(_Data):
     stdout: str
     stderr: str
     what: str = ""
-    """How it was made, for readers."""
+    """A note for readers that says how the recording was made."""
     version: str = ""
-    """The version of the scheduler, for readers."""
+    """The version of the scheduler, as a note for readers."""
 
     @property
     def result(self) -> CommandResult:
-        """The fragment's answer, as a parser gets it."""
+        """The answer of the fragment, as a parser gets it."""
         stdout, stderr = (each.encode("utf-8", "surrogateescape") for each in (self.stdout, self.stderr))
         return CommandResult(returncode=self.returncode, stdout=stdout, stderr=stderr)
 
@@ -114,7 +114,7 @@ _ONE: TypeAdapter[Recording] = TypeAdapter(Annotated[Recording, Field(discrimina
 
 
 def list_places(scheduler: object) -> list[Path]:
-    """Return the directories that may hold a scheduler's recordings, the first choice first."""
+    """Return the directories that may hold the recordings of a scheduler, in the order in which they are tried."""
     found: list[Path] = []
     for each in type(scheduler).__mro__:
         try:
@@ -127,10 +127,10 @@ def list_places(scheduler: object) -> list[Path]:
 
 
 def load_recordings(scheduler: object) -> tuple[Recording, ...]:
-    """Read a scheduler's recordings, from the first place that has any. Empty if none has.
+    """Read the recordings of a scheduler from the first directory that has any. If none has, return an empty tuple.
 
     Raises:
-        CheckFailed: A file is not as described above.
+        CheckFailed: A file does not have the format that the module describes.
     """
     for place in list_places(scheduler):
         if files := sorted(place.glob("*.json")):
@@ -139,19 +139,19 @@ def load_recordings(scheduler: object) -> tuple[Recording, ...]:
 
 
 def read_recordings(file: Path) -> Iterator[Recording]:
-    """Read a file's recordings.
+    """Read the recordings in a file.
 
     Raises:
-        CheckFailed: It is not as described above.
+        CheckFailed: The file does not have the format that the module describes.
     """
     try:
         data: object = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # the last: brackets without end
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: too many nested brackets
         raise CheckFailed(f"a recording in {file}", f"it is not valid JSON: {error}") from error
     for number, each in enumerate(cast("list[object]", data) if isinstance(data, list) else [data]):
         try:
             recording = _ONE.validate_python(each)
-            _ = recording.result  # halves of surrogate pairs are no bytes of anything
+            _ = recording.result  # halves of surrogate pairs cannot be encoded
         except ValidationError as error:
             wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False))
             raise CheckFailed(f"recording {number} of {file} to be of the described form", wrong) from error

@@ -1,4 +1,4 @@
-"""A sandbox for fragments: every command but harmless tools is a stub that records its calls."""
+"""A sandbox for fragments. Every command is a stub that records its calls, except harmless tools."""
 
 import os
 import re
@@ -15,9 +15,9 @@ from intercede.testing.clauses.support.scheduler_questions import SUBMISSION_ID
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 
 CANARY = "icpwned"
-"""A command whose name is only in data: a call of it is an injection."""
+"""The name of a command that is only in data. If it is called, data was interpreted by the shell."""
 GLOBBED = "xglobbed"
-"""A file in the working directory of every fragment: a pattern that is expanded shows it."""
+"""A file in the working directory of each fragment. If it is an argument, a pattern in data was expanded."""
 _HARMLESS = (
     "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold",
     "grep", "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd",
@@ -25,23 +25,23 @@ _HARMLESS = (
     "wc", "xargs",
 )  # fmt: skip
 _SECONDS = 5.0
-_SAID = 1 << 20
+_MOST_OUTPUT = 1 << 20
 """The most that a fragment may print, in bytes."""
 
 
 class Sandbox:
-    """A directory with commands of its own.
+    """A directory with its own commands, in which fragments run.
 
     Args:
         place: An empty directory.
-        texts: Fragments: each word of theirs may be a command, and has a stub.
-        api: The functions that they may call, as ``write_api`` writes them for their scheduler.
+        texts: Fragments. Each of their words gets a stub, since it may be a command.
+        api: The functions that the fragments may call, as ``write_api`` writes them for the scheduler.
     """
 
     def __init__(self, place: Path, texts: Iterable[str], api: str) -> None:
         self._api = api
         self._bin, self._root, self._log = place / "bin", place / "root", place / "log"
-        self._listing, self._said = place / "listing", place / "said"
+        self._listing, self._stdout = place / "listing", place / "stdout"
         self._bin.mkdir()
         for name in _HARMLESS:
             if found := shutil.which(name):
@@ -56,17 +56,17 @@ class Sandbox:
         (self._bin / CANARY).symlink_to(stub)
 
     def read(self, text: str) -> str:
-        """Let a shell read a fragment; return what it complains of."""
+        """Let a shell read a fragment without running it, and return its error messages."""
         (self._bin.parent / "text").write_text(text, "utf-8")
         return self._sh(["-n", str(self._bin.parent / "text")], self._bin.parent)
 
     @property
     def stdout(self) -> bytes:
         """The stdout of the last fragment."""
-        return self._said.read_bytes()
+        return self._stdout.read_bytes()
 
     def run(self, verb: Verb, text: str, ids: Sequence[str] = (), *, listing: str = "") -> list[list[str]]:
-        """Run a fragment as a backend does, with its functions loaded; return the calls of stubs with their arguments.
+        """Run a fragment as a backend does, and return the calls of stubs with their arguments.
 
         Args:
             verb: The fragment's verb. One that submits runs in the submission's directory.
@@ -84,13 +84,13 @@ class Sandbox:
         self._log.write_bytes(b"")
         self._listing.write_text(listing, "utf-8", "surrogateescape")
         script = self._bin.parent / "script"
-        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
-        script.write_text(f"{limit}\n{write_program(verb, self._api, self._tame(text))}", "utf-8")
+        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_MOST_OUTPUT // 512}"  # in case this process is killed
+        script.write_text(f"{limit}\n{write_program(verb, self._api, self._use_stubs(text))}", "utf-8")
         self._sh([str(script)], here if verb == "submit" else self._root)
         return list(_read_calls(self._log.read_bytes()))
 
     def find_injection(self, calls: Sequence[Sequence[str]]) -> str:
-        """Tell what of the last run shows that data was taken for shell; empty: nothing."""
+        """Describe how the last run shows that a shell interpreted data. If it does not, the text is empty."""
         if any(call[0] == CANARY for call in calls):
             return f"it ran the command {CANARY!r} that is part of the text"
         if any(path.name == CANARY for path in self._root.rglob("*")):
@@ -98,8 +98,8 @@ class Sandbox:
         globbed = [call for call in calls if any(GLOBBED in word for word in call)]
         return f"it expanded a pattern to the file {GLOBBED!r}: {globbed[0]}" if globbed else ""
 
-    def _tame(self, text: str) -> str:
-        """Let absolute paths of commands mean their stubs."""
+    def _use_stubs(self, text: str) -> str:
+        """Replace absolute paths of commands by the paths of their stubs."""
 
         def replace_command(found: re.Match[str]) -> str:
             path = Path(found[0])
@@ -111,8 +111,8 @@ class Sandbox:
     def _sh(self, arguments: Sequence[str], cwd: Path) -> str:
         environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
         complaint = self._bin.parent / "complaint"
-        with complaint.open("wb") as stderr, self._said.open("wb") as stdout:
-            shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject, in a sandbox
+        with complaint.open("wb") as stderr, self._stdout.open("wb") as stdout:
+            shell = subprocess.Popen(  # noqa: S603 -- the fragments run in a sandbox
                 [shutil.which("sh") or "/bin/sh", *arguments],
                 cwd=cwd,
                 env={**environment, "TMPDIR": str(self._root)},
@@ -126,7 +126,10 @@ class Sandbox:
 
 
 def _wait_for_shell(shell: subprocess.Popen[bytes]) -> int:
-    """Wait for a shell, and end everything that it leaves; a timeout is not its fault, since stubs answer little."""
+    """Wait for a shell, kill everything that it started, and return its exit code.
+
+    The code is 0 if it timed out: a fragment may wait for output that stubs do not write.
+    """
     try:
         return shell.wait(_SECONDS)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Ask a scheduler, and see that it answers in the contract's types, or raises one of the contract's errors."""
+"""Call the methods of a scheduler, and require the types and the errors of the contract."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -55,10 +55,10 @@ _R = TypeVar("_R", bound=Recording)
 
 
 def make_scheduler(part: Callable[[], object]) -> Scheduler:
-    """Make the scheduler.
+    """Make a scheduler.
 
     Raises:
-        CheckFailed: It cannot be made.
+        CheckFailed: Making the scheduler raised an error.
     """
     try:
         return cast("Scheduler", part())
@@ -67,10 +67,10 @@ def make_scheduler(part: Callable[[], object]) -> Scheduler:
 
 
 def get_api(scheduler: Scheduler) -> str:
-    """Return the functions that its fragments may call, as a backend writes them.
+    """Return the shell functions that fragments of a scheduler may call, as a backend writes them.
 
     Raises:
-        CheckFailed: Its tool_environment is not what it must be.
+        CheckFailed: The tool_environment of the scheduler is invalid.
     """
     try:
         return write_api(scheduler)
@@ -83,17 +83,17 @@ def expect(condition: object, expected: str, observed: object) -> None:
     """Fail unless the condition holds.
 
     Raises:
-        CheckFailed: It does not.
+        CheckFailed: The condition is false.
     """
     if not condition:
         raise CheckFailed(expected, observed if isinstance(observed, str) else format_value(observed))
 
 
 def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Call a method; return its answer, or the error that the contract has for it.
+    """Call a method, and return its answer, or the error that the contract allows.
 
     Raises:
-        CheckFailed: It raises anything else.
+        CheckFailed: The method raised another error.
     """
     refusals = _REFUSALS.get(method, ())
     try:
@@ -109,10 +109,10 @@ def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object
 
 
 def get_script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
-    """Ask for a fragment. None if it is refused.
+    """Return a fragment, or None if the scheduler raised UnsupportedSpecError.
 
     Raises:
-        CheckFailed: The answer is no text, or not valid in a shell.
+        CheckFailed: The answer is no text, or text that a shell cannot read.
     """
     text = call_method(scheduler, method, *arguments)
     if isinstance(text, UnsupportedSpecError):
@@ -130,10 +130,10 @@ def _is_script(text: str) -> bool:
 
 
 def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Ask what an answer means; return a value of the contract's types, or the error that was raised.
+    """Call a parser, and return a value of the types of the contract, or the error that it raised.
 
     Raises:
-        CheckFailed: It is neither.
+        CheckFailed: The value or the error is of another type.
     """
     value = call_method(scheduler, method, *arguments)
     if isinstance(value, IntercedeError):
@@ -147,7 +147,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
 
 
 def get_question(recording: Recording) -> tuple[str, tuple[object, ...]]:
-    """Return the method that a recording is about, and the arguments that ask what it means."""
+    """Return the parser for a recording, and its arguments."""
     match recording:
         case SubmitRecording():
             return "parse_submit", (recording.batch, recording.result)
@@ -158,13 +158,13 @@ def get_question(recording: Recording) -> tuple[str, tuple[object, ...]]:
 
 
 def parse_recording(scheduler: Scheduler, recording: Recording) -> object:
-    """Ask what a recorded answer means; as ``parse``."""
+    """Parse a recorded answer, as ``parse`` does."""
     method, arguments = get_question(recording)
     return parse(scheduler, method, *arguments)
 
 
 def list_answers(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
-    """Return the recordings of one kind that hold an answer, no error."""
+    """Return the recordings of one kind whose parser must not raise an error."""
     mine = [each for each in load_recordings(scheduler) if isinstance(each, kind)]
     return [each for each in mine if not isinstance(each.expected, Raises)]
 
@@ -174,11 +174,11 @@ def _describe_error(error: BaseException) -> str:
 
 
 class _UnfitError(Exception):
-    """Not of the types that it should be of."""
+    """A value is not of the type that the contract requires."""
 
 
 def _copy_mapping(key: type, value: type, found: object) -> dict[object, object]:
-    """Copy a mapping into one that does nothing of its own when it is looked at."""
+    """Copy a mapping into a plain dictionary, and check the types of its keys and values."""
     if not isinstance(found, Mapping):
         raise _UnfitError
     copied = dict(cast("Mapping[object, object]", found).items())
@@ -203,19 +203,19 @@ _TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
 
 
 def make_batch(copies: int = 1, **resources: object) -> Batch:
-    """Return a submission."""
+    """Make a submission with a number of copies."""
     return Batch.model_validate({"submission_id": SUBMISSION_ID, "copies": copies, "resources": resources})
 
 
 def make_result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:
-    """Return an answer of a fragment."""
+    """Make the answer of a fragment."""
     return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr)
 
 
 def list_questions(
     ids: Sequence[str], answered: CommandResult, copies: int = 1
 ) -> list[tuple[str, tuple[object, ...]]]:
-    """Return each parser with the arguments that ask what one answer means."""
+    """Return each parser, with the arguments with which it parses an answer."""
     return [
         ("parse_submit", (make_batch(copies), answered)),
         ("parse_status", (ids, answered)),

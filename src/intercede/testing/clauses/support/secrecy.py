@@ -1,4 +1,4 @@
-"""Places on this side where a secret might show: log records, errors, and descendants of this process."""
+"""Search for a secret in log records, errors and child processes of this process, and in a job."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from traceback import format_exception
 
 from intercede.testing.clauses.support.processes import read_descendants
 
-__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "get_text", "watch_processes"]
+__all__ = ["FINDINGS", "SEARCH", "Watch", "collect_logs", "get_text", "watch_processes"]
 
-# grep reads the secret from its own file: it must not be among the arguments of grep either.
-LOOK = """
+# grep reads the secret from a file, so that the secret is not among the arguments of grep.
+SEARCH = """
 env | grep -qFf secret && exit 10
 printf '%s\\n' "$0" "$@" | grep -qFf secret && exit 11
 cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -qFf secret && exit 12
 cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -qFf secret && exit 13
 exit 0
 """
-"""A payload that looks for what its file `secret` holds, as far as it can see."""
-SEEN = {
+"""A payload that searches the processes that it can see for the content of its file `secret`."""
+FINDINGS = {
     10: "the secret is in its environment",
     11: "the secret is among its arguments",
     12: "the secret is in the argument list of a process on that machine",
@@ -61,15 +61,15 @@ def get_text(error: BaseException) -> str:
 
 @dataclass
 class Watch:
-    """The places where the secret was seen, and the number of looks."""
+    """The places where the secret was found, and the number of searches."""
 
     seen: list[str] = field(default_factory=list[str])
-    looks: int = 0
+    searches: int = 0
 
 
 @asynccontextmanager
 async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
-    """Look for a secret in the argument lists and environments of our descendants, until the body ends."""
+    """Search for a secret in the arguments and environments of descendants of this process, until the body ends."""
     watch = Watch()
     task = asyncio.ensure_future(_watch_for(secret, watch))
     try:
@@ -81,9 +81,9 @@ async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
 
 async def _watch_for(secret: bytes, watch: Watch) -> None:
     while True:
-        for pid, told in await asyncio.to_thread(lambda: list(read_descendants())):
-            if secret in told:
-                program = told.partition(b"\0")[0].decode(errors="replace")
+        for pid, content in await asyncio.to_thread(lambda: list(read_descendants())):
+            if secret in content:
+                program = content.partition(b"\0")[0].decode(errors="replace")
                 watch.seen.append(f"in the argument list or environment of process {pid}, {program}")
-        watch.looks += 1
+        watch.searches += 1
         await asyncio.sleep(0.01)

@@ -13,8 +13,8 @@ from intercede.testing.run.context import Context, format_value
 from intercede.testing.run.driver import TransportDriver, open_transport
 
 _IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; echo; done"""
-_TELLING = ("two  words ", "$HOME", "it's", "")
-"""Arguments by which most mistakes are recognised."""
+_DISTINCTIVE = ("two  words ", "$HOME", "it's", "")
+"""Arguments that show most mistakes in quoting."""
 _SHOWN = 5
 _ASKED = 80
 _CODES = (0, 1, 2, 3, 10, 42, 64, 99, 100, 125, 126, 127, 128, 129, 130, 137, 143, 192, 200, 254)
@@ -42,7 +42,7 @@ async def check_argv(context: Context) -> None:
             return
         changed = await _list_changed(transport)
         context.expect(
-            False,  # noqa: FBT003 -- it is known by now
+            False,  # noqa: FBT003 -- the line before compares them
             expected=f"all of {len(payloads.AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
@@ -52,16 +52,16 @@ async def check_argv(context: Context) -> None:
 
 
 async def _list_changed(transport: TransportDriver) -> list[str]:
-    """Send the arguments one by one, so that a message can say how each one changes."""
-    told: list[str] = []
-    for each in (*_TELLING, *(each for each in payloads.AWKWARD if each not in _TELLING)):
+    """Send the arguments one by one, and describe those that change."""
+    changed: list[str] = []
+    for each in (*_DISTINCTIVE, *(each for each in payloads.AWKWARD if each not in _DISTINCTIVE)):
         argv = ["printf", "[%s]", each, "end"]
         result = await transport.run(argv)
         if result.stdout != f"[{each}][end]".encode():
             wrote = format_value(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({commands.describe_result(result)})" if result.returncode else ""
-            told.append(f"{_cut_text(format_value(argv))} wrote {_cut_text(wrote)}{why}")
-    return told
+            changed.append(f"{_cut_text(format_value(argv))} wrote {_cut_text(wrote)}{why}")
+    return changed
 
 
 def _cut_text(text: str) -> str:
@@ -80,7 +80,7 @@ def _cut_text(text: str) -> str:
     ),
 )
 async def check_codes(context: Context) -> None:
-    """Run commands that end with exit codes and by signals."""
+    """Run commands that end with several exit codes and by signals."""
     ends = {f"exit {code}": code for code in _CODES}
     ends |= {f"kill -{name} $$": 128 + number for name, number in _SIGNALS.items()}
     async with open_transport(context) as transport:
@@ -107,7 +107,7 @@ async def _expect_code(context: Context, transport: TransportDriver, script: str
     ),
 )
 async def check_255(context: Context) -> None:
-    """Run a command that exits with it."""
+    """Run a command that exits with 255."""
     async with open_transport(context) as transport:
         await _expect_code(context, transport, "exit 255", 255)
 
@@ -125,15 +125,15 @@ async def check_255(context: Context) -> None:
     seconds=120,
 )
 async def check_fifty(context: Context) -> None:
-    """Await fifty runs at once, each with a word as argument and another as input."""
+    """Start fifty runs at once, each with one word as argument and another as input."""
     words = [(context.make_token(), context.make_token()) for _ in range(_AT_ONCE)]
     async with open_transport(context) as transport:
         runs = (commands.begin_run(_run_one(transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [
-        told
+        problem
         for code, each in enumerate(results)
-        if (told := _describe_wrong(each, code, "".join(words[code]).encode()))
+        if (problem := _describe_wrong(each, code, "".join(words[code]).encode()))
     ]
     context.expect(
         not wrong,
@@ -144,7 +144,7 @@ async def check_fifty(context: Context) -> None:
 
 async def _run_one(transport: TransportDriver, code: int, argument: str, text: str) -> CommandResult:
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
-    # One after the other, a second each, is slow, but right.
+    # A transport that runs them one by one, in a second each, is slow, but right.
     return await transport.run(
         commands.sh_argv(script, argument, str(code)), stdin=commands.yield_pieces(text.encode()), within=2 * _AT_ONCE
     )
@@ -154,9 +154,11 @@ def _describe_wrong(ending: Outcome[CommandResult], code: int, written: bytes) -
     result = ending.value
     if result is None:
         return f"number {code} raised {format_value(ending.raised)}"
-    told = result.returncode, result.stdout, result.stderr
+    answer = result.returncode, result.stdout, result.stderr
     wanted = code, written, written[: len(written) // 2] + b"\n"
-    return "" if told == wanted else f"number {code} should have ended with {wanted} and answered {format_value(told)}"
+    return (
+        "" if answer == wanted else f"number {code} should have ended with {wanted} and answered {format_value(answer)}"
+    )
 
 
 @clause(

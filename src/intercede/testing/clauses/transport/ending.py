@@ -1,4 +1,4 @@
-"""IC-TRANSPORT: how a run ends that is cancelled, or whose sink or iterator fails."""
+"""IC-TRANSPORT: a run ends properly if it is cancelled, or if its sink or its iterator fails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
@@ -15,8 +15,8 @@ from intercede.testing.run.driver import TransportDriver, open_transport
 _ENDS_WITHIN = 10.0
 """Seconds in which a run must end."""
 _MOMENTS = (0.0, 0.001, 0.003, 0.01, None)
-"""Seconds after its start at which a run is cancelled; None: once the command has begun."""
-_BEATS = """
+"""Seconds after which a run is cancelled. None means the moment when the command has written something."""
+_GROW_FILES = """
 d=$1
 beat() {
     i=0
@@ -29,21 +29,21 @@ beat child &
 echo begun
 beat itself
 """
-"""Lets itself and a child of its own grow a file each, until their directory is gone, or for half a minute."""
-_QUIET = """
+"""A script that lets two files grow, one by itself and one by a child, for half a minute or until they are removed."""
+_WAIT = """
 i=0
 while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
 """
-"""Takes the time of eight beats, however slow the machine is there: what has not grown meanwhile does not beat."""
+"""A script that takes as long as eight lines of _GROW_FILES, so that a file that still grows has grown meanwhile."""
 
 
 def _long_command(context: Context) -> list[str]:
-    """Return a command that says so, and takes far longer than its run may last."""
+    """Return a command that writes a line, and then takes far longer than its run may take."""
     return commands.sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
 
-async def _wait_for_end(context: Context, run: commands.Run, when: str) -> None:
-    """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
+async def _expect_end(context: Context, run: commands.Run, when: str) -> None:
+    """Expect a run to end in time. It must have no time limit of its own, which would end any run."""
     await Deadline(_ENDS_WITHIN * context.scale).wait_for_tasks({run})
     context.expect(
         run.done(),
@@ -63,7 +63,7 @@ def _describe_ending(run: commands.Run) -> str:
 
 async def _cancel_run(context: Context, run: commands.Run, when: str) -> None:
     run.cancel()
-    await _wait_for_end(context, run, when)
+    await _expect_end(context, run, when)
     context.expect(
         isinstance(_get_error(run), asyncio.CancelledError),
         expected=f"run, {when}, to raise CancelledError",
@@ -75,7 +75,7 @@ async def _expect_usable(context: Context, transport: TransportDriver, when: str
     try:
         result = await transport.run(commands.sh_argv("echo usable"), within=_ENDS_WITHIN)
         observed = format_value(result.stdout)
-    except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+    except Exception as error:  # noqa: BLE001 -- any exception of the subject is reported
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {format_value(error)}"
     context.expect(
         observed == format_value(b"usable\n"),
@@ -112,7 +112,7 @@ async def check_cancelling(context: Context) -> None:
 
 
 async def _fail_after_a_piece(error: Exception, after: commands.RecordingSink | None = None) -> AsyncIterator[bytes]:
-    """Fail after the first piece, at once or when a sink has got something."""
+    """Yield a piece, and then raise an error: at once, or after a sink has received its first piece."""
     yield b"a piece"
     if after is not None:
         await after.begun.wait()
@@ -133,10 +133,10 @@ async def _fail_after_a_piece(error: Exception, after: commands.RecordingSink | 
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Let a sink and iterators fail, with errors of several types."""
+    """Let a sink and iterators raise errors of two types, and check which error run raises."""
     async with open_transport(context) as transport:
         for error in (
-            _OfTheKit("raised by the conformance kit"),
+            _KitError("raised by the conformance kit"),
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
@@ -151,13 +151,13 @@ async def check_failures(context: Context) -> None:
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
 
-class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
+class _KitError(Exception):
     """An exception that a sink or an iterator of the kit raises."""
 
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
     run = commands.begin_run(running)
-    await _wait_for_end(context, run, whose)
+    await _expect_end(context, run, whose)
     context.expect(
         _get_error(run) is error,
         expected=f"run, {whose}, to raise the same exception object, {format_value(error)}",
@@ -178,8 +178,8 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
         "that goes on could write into files that another program uses by then."
     ),
 )
-async def check_end_there(context: Context) -> None:
-    """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
+async def check_remote_end(context: Context) -> None:
+    """End a run by cancelling, by its sink, and by its iterator. Check whether files of its command still grow."""
     async with open_transport(context) as transport:
         for how, end in {
             "cancelling": _end_by_cancelling,
@@ -198,33 +198,36 @@ async def check_end_there(context: Context) -> None:
 
 async def _end_by_cancelling(transport: TransportDriver, place: str) -> None:
     context, sink = transport.context, commands.RecordingSink()
-    run = commands.begin_run(transport.run_unbounded(commands.sh_argv(_BEATS, place), stdout=sink))
+    run = commands.begin_run(transport.run_unbounded(commands.sh_argv(_GROW_FILES, place), stdout=sink))
     await commands.wait_unless_over(context, run, sink.begun.wait())
     await _cancel_run(context, run, "cancelled once its command has begun")
 
 
 async def _end_by_sink(transport: TransportDriver, place: str) -> None:
-    with suppress(_OfTheKit):
+    with suppress(_KitError):
         await transport.run(
-            commands.sh_argv(_BEATS, place), stdout=commands.FailingSink(_OfTheKit()), within=_ENDS_WITHIN
+            commands.sh_argv(_GROW_FILES, place), stdout=commands.FailingSink(_KitError()), within=_ENDS_WITHIN
         )
 
 
 async def _end_by_iterator(transport: TransportDriver, place: str) -> None:
     sink = commands.RecordingSink()
-    with suppress(_OfTheKit):
-        source = _fail_after_a_piece(_OfTheKit(), after=sink)
-        await transport.run(commands.sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+    with suppress(_KitError):
+        source = _fail_after_a_piece(_KitError(), after=sink)
+        await transport.run(commands.sh_argv(_GROW_FILES, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
 async def _find_growing(
     context: Context, transport: TransportDriver, place: str, names: Mapping[str, str]
 ) -> list[str]:
-    """Return what still beats, once time to end has passed: of these files, what each is called."""
+    """Return the descriptions of the files that still grow after the command has had time to end.
+
+    The mapping has the description of each file by its name.
+    """
     patience = Deadline(_ENDS_WITHIN * context.scale)
     before = await _get_sizes(context, transport, place, names)
     while True:
-        after = await _get_sizes(context, transport, place, names, behind=_QUIET)
+        after = await _get_sizes(context, transport, place, names, behind=_WAIT)
         growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
         if not growing or not patience.remaining:
             return growing
@@ -236,13 +239,13 @@ async def _get_sizes(
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
     result = await transport.run(commands.sh_argv(script, place, *names))
-    told = result.stdout.split()
+    sizes = result.stdout.split()
     context.expect(
-        len(told) == len(names),
+        len(sizes) == len(names),
         expected=f"the sizes of {len(names)} files",
-        observed=f"{told}, {commands.describe_result(result)}",
+        observed=f"{sizes}, {commands.describe_result(result)}",
     )
-    return told
+    return sizes
 
 
 _LEAVERS = """
@@ -256,7 +259,7 @@ echo begun
 wait
 exec sleep 60
 """
-"""As above: a child that leads a process group, and one that leads a session, if the tools exist."""
+"""A script that lets files grow by a child in a new process group and one in a new session, if the tools exist."""
 
 
 @clause(
@@ -273,7 +276,7 @@ exec sleep 60
     ),
 )
 async def check_leavers(context: Context) -> None:
-    """Cancel a run whose command has children that left its process group and its session."""
+    """Cancel a run whose command has children outside its process group and session. Check whether their files grow."""
     async with open_transport(context) as transport, commands.make_directory(transport) as place:
         sink = commands.RecordingSink()
         run = commands.begin_run(transport.run_unbounded(commands.sh_argv(_LEAVERS, place), stdout=sink))

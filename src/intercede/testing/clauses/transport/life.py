@@ -1,4 +1,4 @@
-"""IC-TRANSPORT: constructing, entering and leaving, and what they do to the process around."""
+"""IC-TRANSPORT: a transport is constructed, entered and left, and leaves nothing in the process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import TransportDriver, open_transport
 
 _MANY = 100_000
-"""Lines of numbers: 0.6 MB."""
+"""How many numbers a command writes, each on a line: 0.6 MB."""
 
 
 @clause(
@@ -70,7 +70,7 @@ async def _expect_not_open(transport: TransportDriver, when: str) -> None:
         return
     except CheckFailed as late:
         answer = late.observed
-    except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+    except Exception as error:  # noqa: BLE001 -- any exception of the subject is reported
         answer = f"it raised {format_value(error)}"
     raise CheckFailed(f"run {when} to raise NotOpenError", answer)
 
@@ -118,7 +118,7 @@ async def check_after_leaving(context: Context) -> None:
     ),
 )
 async def check_exception_in_the_body(context: Context) -> None:
-    """Raise in the body, and check which exception comes out."""
+    """Raise an exception in the body, and check which exception `async with` raises."""
     transport = await life.check_exception_passes(context, context.make_transport)
     await _expect_not_open(TransportDriver(context, transport), "after an exception in the body")
 
@@ -136,7 +136,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, let runs end in every way, and leave, ten times.
+    """Enter, let runs end in several ways, and leave, ten times.
 
     Compare the counts after the third time with those after the tenth.
     """
@@ -148,16 +148,16 @@ async def check_nothing_is_left(context: Context) -> None:
     await life.check_nothing_is_left(context, run_and_end, "running")
 
 
-class _Full(Exception):  # noqa: N818 -- no error of anybody's
-    """Raised by a sink of the kit's."""
+class _SinkFullError(Exception):
+    """Raised by a sink of the check."""
 
 
 async def _use_transport(context: Context, transport: TransportDriver) -> None:
-    """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
+    """Let one run succeed, one name a missing command, one end by its sink, and one be cancelled."""
     await transport.run(["cat"], stdin=commands.yield_pieces(commands.FILLER), stdout=commands.RecordingSink())
     await transport.run([f"ic-{context.make_token()}"])
-    with suppress(_Full):
-        await transport.run(commands.sh_argv("echo begun; exec sleep 5"), stdout=commands.FailingSink(_Full()))
+    with suppress(_SinkFullError):
+        await transport.run(commands.sh_argv("echo begun; exec sleep 5"), stdout=commands.FailingSink(_SinkFullError()))
     sink = commands.RecordingSink()
     run = commands.begin_run(transport.run_unbounded(commands.sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await commands.wait_unless_over(context, run, sink.begun.wait())

@@ -1,4 +1,4 @@
-"""IC-TRANSPORT: what goes through a command's three streams, and how much of it lies in memory meanwhile."""
+"""IC-TRANSPORT: stdin, stdout and stderr of a command are exact, and are streamed in little memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -17,16 +17,16 @@ _OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
 _HUNDRED = 400 * len(commands.FILLER)
 """100 MiB."""
 _IN_FLIGHT = 64 * len(commands.FILLER)
-"""16 MiB: far more than pipes and windows hold on the way."""
+"""16 MiB: far more than pipes and flow-control windows hold."""
 _HELD_BACK = 128 * len(commands.FILLER)
-"""32 MiB."""
+"""32 MiB: the output of the command whose sink is slow."""
 _GROWTH_MIB = 64
 _LAST = 2**20
 _MANY = 400_000
-"""Lines of numbers: 2.7 MB."""
+"""How many numbers a command writes, each on a line: 2.7 MB."""
 _REPLY = 10.0
 _STILL = 1.0
-"""Seconds without growth after which nothing more is expected."""
+"""Seconds without growth after which no further growth is expected."""
 _WAIT_AND_COUNT = """
 echo begun
 i=0
@@ -108,17 +108,17 @@ async def check_no_stdin(context: Context) -> None:
     context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
 
 
-class _Bare:
-    """An iterable of pieces that is no generator, and whose iterator cannot be closed."""
+class _PlainIterable:
+    """An asynchronous iterable that is no generator: its iterator has no aclose."""
 
     def __init__(self, given: Iterable[bytes]) -> None:
         self._given = given
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Next(iter(self._given))
+        return _PlainIterator(iter(self._given))
 
 
-class _Next:
+class _PlainIterator:
     def __init__(self, given: Iterator[bytes]) -> None:
         self._given = given
 
@@ -150,7 +150,7 @@ async def check_stdin(context: Context) -> None:
     async with open_transport(context) as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", commands.make_numbers(_MANY), b"", b"\n"]
         whole = b"".join(given)
-        result = await transport.run(["cat"], stdin=_Bare(given))
+        result = await transport.run(["cat"], stdin=_PlainIterable(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
         commands.expect_bytes(
             context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout
@@ -172,7 +172,7 @@ async def check_stdin(context: Context) -> None:
     seconds=180,
 )
 async def check_stdin_streams(context: Context) -> None:
-    """Send 100 MB to a command that waits for a file before it reads, and measure how much is taken before that."""
+    """Send 100 MB to a command that waits before it reads. Measure how much is taken from the iterator meanwhile."""
     given = 0
 
     async def source() -> AsyncIterator[bytes]:
@@ -200,8 +200,8 @@ async def check_stdin_streams(context: Context) -> None:
             await other.run(["touch", f"{place}/go"])
         result = (await run).get()
     observed = f"{format_value(sink.data)}, {commands.describe_result(result)}"
-    told = sink.data.decode(errors="replace").split()
-    context.expect(told == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
+    words = sink.data.decode(errors="replace").split()
+    context.expect(words == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
     context.expect(
         most <= _IN_FLIGHT,
         expected=f"at most {_IN_FLIGHT >> 20} MiB to be taken from the iterator while the command reads nothing",
@@ -210,9 +210,9 @@ async def check_stdin_streams(context: Context) -> None:
 
 
 async def _wait_until_settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
-    """Return an amount once it is more than may be in flight, or has not grown for a while.
+    """Poll an amount until it exceeds the limit, or has stopped growing, and return it.
 
-    A busy machine is slow: in that while another connection has carried as much as would be too much.
+    Between two polls, ``carry`` sends more than the limit over another connection: on a busy machine, that takes long.
     """
     last, before = await amount(), -1
     while before != last <= _IN_FLIGHT:
@@ -223,17 +223,17 @@ async def _wait_until_settled(amount: Callable[[], Awaitable[int]], carry: Calla
     return last
 
 
-class _Bin:
-    """Takes everything at once, and keeps nothing."""
+class _DiscardingSink:
+    """A sink that discards its pieces."""
 
     async def write(self, data: bytes) -> None:
-        """Take a piece."""
+        """Discard a piece."""
 
 
 async def _send_and_receive(transport: TransportDriver) -> None:
     """Send 32 MiB to a command and back."""
     source = commands.yield_pieces(*[commands.FILLER] * (_HELD_BACK // len(commands.FILLER)))
-    await transport.run(["cat"], stdin=source, stdout=_Bin(), within=120)
+    await transport.run(["cat"], stdin=source, stdout=_DiscardingSink(), within=120)
 
 
 class _Dialogue:
@@ -280,7 +280,7 @@ class _Dialogue:
     ),
 )
 async def check_dialogue(context: Context) -> None:
-    """Send words through `cat`, each after the one before has come back."""
+    """Send words through `cat`, each after the previous word has come back."""
     talk = _Dialogue([b"one\n", b"two", b"\x00three", commands.FILLER[:5000], b"five\n"], _REPLY * context.scale)
     async with open_transport(context) as transport:
         await transport.run(["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
@@ -307,7 +307,7 @@ async def check_dialogue(context: Context) -> None:
     ),
 )
 async def check_sink(context: Context) -> None:
-    """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
+    """Write 2.7 MB to a sink that takes a second for its first piece, and no bytes to another sink."""
     async with open_transport(context) as transport:
         for count in (_MANY, 0):
             sink = commands.RecordingSink(holds=1)
@@ -334,9 +334,9 @@ async def check_sink(context: Context) -> None:
     ),
 )
 async def check_slow_sink(context: Context) -> None:
-    """Hold the first piece.
+    """Let a sink wait with its first piece.
 
-    Measure from another connection how much of 32 MiB the command can write before it is released.
+    Measure over another connection how much of 32 MiB the command can write before the sink continues.
     """
     release = asyncio.Event()
     count = 0
@@ -390,10 +390,10 @@ async def check_slow_sink(context: Context) -> None:
 async def check_memory(context: Context) -> None:
     """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
     pieces = str(len(commands.FILLER)), str(_HUNDRED // len(commands.FILLER))
-    told = await context.run_child(
+    reported = await context.run_child(
         child_functions.send_through_cat, *pieces, what="sending 100 MB through `cat`", within=120
     )
-    back, grown = cast("list[int]", told)
+    back, grown = cast("list[int]", reported)
     context.expect(back == _HUNDRED, expected=f"{_HUNDRED} bytes to come back", observed=f"{back}")
     context.expect(
         grown <= _GROWTH_MIB,

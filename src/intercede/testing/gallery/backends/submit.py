@@ -151,7 +151,7 @@ class SortsCopiesAsText(_Changes):
     """Sorts copies as text, so that copy 10 comes before copy 2."""
 
     caught_by = "IC-SUBMIT-06"
-    message_contains = "copy 2 told to exit 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 was told to"
+    message_contains = "copy 2 should have exited with 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 has to"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(copies[index] for index in sorted(range(len(copies)), key=str))
@@ -463,7 +463,7 @@ class LosesEveryTenthCopysVariables(_Changes):
     """Gives every tenth copy no environment variables of its own."""
 
     caught_by = "IC-SUBMIT-06"
-    message_contains = "copy 9 told to exit 0, ended FAILED"
+    message_contains = "copy 9 should have exited with 0, ended FAILED"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))
