@@ -104,7 +104,7 @@ async def _watch_both(context: Context, backend: BackendDriver, seconds: float) 
     ),
 )
 async def check_repeatable(context: Context) -> None:
-    """Ask five times for the output of a job, then wait for one more line. Check its exit code and output at the end."""
+    """Ask five times for the output of a job, then wait for one more line. Check exit code and output at the end."""
     word = context.make_token()
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
@@ -165,7 +165,7 @@ async def _expect_unharmed(context: Context, backend: BackendDriver, handle: Job
     ),
 )
 async def check_diagnostics_keys(context: Context) -> None:
-    """Ask for one of three jobs, whose handle is given twice, and for handles that name no job. Then ask for no handles."""
+    """Ask for one job, whose handle is given twice, and for handles that name no job. Then ask for no handles."""
     async with open_backend(context) as backend:
         good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
         strangers = make_strange_handles(context, good)

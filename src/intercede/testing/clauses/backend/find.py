@@ -212,7 +212,7 @@ async def check_purged_jobs(context: Context) -> None:
     ),
 )
 async def check_cancelled_submits(context: Context) -> None:
-    """Cancel submits at different moments, and find their jobs. Find them again later, and count the payloads that ran."""
+    """Cancel submits at different moments, and find their jobs. Find them again later, and count payloads that ran."""
     async with open_backend(context) as backend:
         cancelled = await _cancel_submits(context, backend)
         await asyncio.sleep(_LATER)

@@ -245,7 +245,7 @@ async def check_places(context: Context) -> None:
 
 
 def _read_tree(directory: Path) -> dict[str, bytes | None]:
-    """Return the content of every file below a directory by its path. For entries of other kinds, the content is None."""
+    """Return the content of every file below a directory by its path, and None for entries of other kinds."""
     entries = sorted(directory.rglob("*"))
     return {
         str(each.relative_to(directory)): read_output_file(each, str(each))
@@ -369,7 +369,7 @@ async def check_hostile_names(context: Context) -> None:
     ),
 )
 async def check_links(context: Context) -> None:
-    """Let the payload make links to a file and a directory elsewhere, to one of its own files, and to a missing file."""
+    """Let the payload make links to a file and a directory elsewhere, to one of its files, and to a missing file."""
     script = (
         "echo real > real; ln -s /etc/passwd passwd; ln -s /etc etc; ln -s real alias; ln -s nowhere dangling\n"
         "mkdir sub; ln -s ../../.. sub/up; echo kept > sub/kept\n"

@@ -273,7 +273,7 @@ def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
 
 
 async def _watch_job(backend: BackendDriver, handle: JobHandle, seconds: float, behind: float) -> list[JobStatus]:
-    """Ask for the status of a job until some time after its end, but not longer than a time limit. Return every status."""
+    """Poll a job until some time after its end, but not longer than a time limit. Return every status."""
     begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
     while True:
         looks += await backend.get_statuses([handle])

@@ -182,7 +182,8 @@ async def check_variables_of_copies(context: Context) -> None:
     wrong = [
         (
             index,
-            f"should have exited with {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}",
+            f"should have exited with {_ENDINGS[index]}, "
+            f"ended {describe_status(status)}{_describe_exit(status.exit_code)}",
         )
         for index, status in enumerate(statuses)
         if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks the reported exit code

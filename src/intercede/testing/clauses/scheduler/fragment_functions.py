@@ -88,7 +88,7 @@ async def check_calls(context: Context) -> None:
 
 
 def probe_calls(part: Callable[[], object], tmp: Path) -> None:
-    """Search every fragment, then call each function in a fragment of each verb, with what a backend loads before it."""
+    """Search every fragment, then call each function in a fragment of each verb, loaded as by a backend."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
         text = get_script(scheduler, f"{verb}_script", *arguments) or ""

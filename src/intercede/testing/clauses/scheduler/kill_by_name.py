@@ -51,12 +51,12 @@ _Marks = Mapping[str, str]
     ),
 )
 async def check_kill_by_name(context: Context) -> None:
-    """Run kill_script and list_script while the queue lists the numbers with the right names, with others, or not at all."""
+    """Run kill_script and list_script while the queue lists numbers with the right names, with others, or not at all."""
     await run_probe(context, probe_kill_by_name)
 
 
 def probe_kill_by_name(part: Callable[[], object], tmp: Path) -> None:
-    """Run the fragments while the queue lists the numbers of recorded jobs with their names, with others, or not at all."""
+    """Run the fragments while the queue lists recorded numbers with their names, with others, or not at all."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -91,8 +91,8 @@ def _list_answers(scheduler: Scheduler) -> Iterator[str]:
 def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks, listings: Sequence[str]) -> None:
     """Expect no command that kills a job by its number alone.
 
-    If the calls depend on the names that the queue lists, the fragment compares names. Calls that do not depend on them,
-    and are no queries of the other fragments, would kill whichever job has the number now.
+    If the calls depend on the names that the queue lists, the fragment compares names. Calls that do not depend on
+    them, and are no queries of the other fragments, would kill whichever job has the number now.
     """
 
     def ending(listing: str) -> _Calls:

@@ -50,7 +50,7 @@ def probe_unknown_states(part: Callable[[], object], _tmp: Path) -> None:
 
 
 def list_live_words(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
-    """Yield a recording for each native state of an unfinished job that is in its stdout, with the job and the state."""
+    """Yield a recording for each native state of an unfinished job in its stdout, with the job and the state."""
     seen = set[str]()
     for recording in list_answers(scheduler, StatusRecording):
         for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():

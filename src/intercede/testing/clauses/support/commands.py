@@ -79,7 +79,7 @@ Run = asyncio.Future[Outcome[CommandResult]]
 
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
-    """Begin a run. The future's result holds what the run raises: a SystemExit that leaves a task would end the loop."""
+    """Begin a run. The result of the future holds an error of the run: a SystemExit in a task would end the loop."""
     return asyncio.ensure_future(capture_outcome(awaitable))
 
 
