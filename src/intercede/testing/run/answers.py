@@ -168,7 +168,7 @@ def expect_no_error(expected: str, verb: str) -> Generator[None]:
 
 
 def describe_status(status: JobStatus) -> str:
-    """Write a status in a few words."""
+    """Describe a status: its state and the fields that are set."""
     fields = status.model_dump(exclude={"state"}, exclude_none=True)
     each = (f"{key}={value if isinstance(value, str) else format_value(value)}" for key, value in fields.items())
     return str(status.state) + (f" ({', '.join(each)})" if fields else "")

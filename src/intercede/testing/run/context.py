@@ -56,7 +56,7 @@ _E = TypeVar("_E", bound=Enterable)
 
 
 class _ShortRepr(Repr):
-    """Writes values briefly, and of data only what was given."""
+    """Writes short texts for values, and of a model only the fields that were given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _ShortRepr(Repr):
             fields = [f"{name}={self.repr1(getattr(x, name), level - 1)}" for name in given]
             return f"{type(x).__name__}({', '.join(fields)})"
         if isinstance(x, Mapping):
-            first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)  # it may have no end
+            first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)  # a mapping may have no end
             return self.repr_dict(dict(first), level)
         return _ADDRESS.sub("", super().repr_instance(x, level))
 
@@ -84,18 +84,18 @@ _BRIEF = _ShortRepr()
 
 
 def format_value(value: object) -> str:
-    """Write a value in a few hundred characters at most, whatever its own repr does."""
+    """Write a value in a few hundred characters at most. An error in its own ``__repr__`` is no error here."""
     try:
         return _BRIEF.repr(value)
-    except Exception as error:  # noqa: BLE001 -- a stranger's repr
+    except Exception as error:  # noqa: BLE001 -- the repr is the subject's
         return f"<{get_class_name(value)} whose repr raised {get_class_name(error)}>"
 
 
 def collect(values: Iterable[_T]) -> list[_T]:
-    """Copy what an answer holds.
+    """Copy the items of an answer to a list.
 
     Raises:
-        CheckFailed: It has no end, as far as can be seen.
+        CheckFailed: There are more than 100,000 items: the answer may have no end.
     """
     found = list(islice(values, _MOST + 1))
     if len(found) > _MOST:
@@ -116,7 +116,7 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
         self.expected, self.observed = expected, observed
 
     def __reduce__(self) -> tuple[type["CheckFailed"], tuple[str, str]]:
-        """Pickle with both."""
+        """Pickle the error with both texts."""
         return type(self), (self.expected, self.observed)
 
 
@@ -168,7 +168,7 @@ class Context:
 
     @property
     def config(self) -> Mapping[str, object] | str:
-        """The subject's configuration: data, or a name."""
+        """The configuration of the subject, or its name."""
         return self.subject.config
 
     # Objects of the subject
@@ -332,5 +332,5 @@ Check = Callable[[Context], Awaitable[None]]
 
 
 def get_check(clause: Clause) -> Check:
-    """Return the check of a clause, as what it is: a clause is data, and knows nothing of a Context."""
+    """Return the check of a clause with its type, which a clause cannot name because it does not import Context."""
     return cast("Check", clause.check)

@@ -1,4 +1,4 @@
-"""Drivers: they call a subject for a check. Each call has a time limit and is recorded, and each answer is checked."""
+"""Drivers call a subject for a check. Each call has a time limit and is recorded, and each answer is checked."""
 
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
@@ -39,7 +39,7 @@ __all__ = ["BackendDriver", "TransportDriver", "open_backend", "open_transport"]
 JobVerb = Literal["status", "fetch_output", "kill", "purge", "diagnostics", "find"]
 """The verbs about jobs."""
 _END_SECONDS = 30.0
-"""How long small payloads may take to end."""
+"""Seconds that small payloads may take to end."""
 _SHOWN_COPIES = 4
 
 _D = TypeVar("_D")
@@ -264,9 +264,9 @@ class TransportDriver:
 
 
 class _OpenSubject(AbstractAsyncContextManager[_D]):
-    """A fresh subject between entering and leaving.
+    """Enters a new object of the subject, and leaves it afterwards.
 
-    Both are awaited in the check's own task, as ``async with`` would: the subject may hold a task group meanwhile.
+    Both happen in the task of the check, as for ``async with``: the subject may hold a task group meanwhile.
     """
 
     def __init__(self, context: Context, make: Callable[[], _E], drive: Callable[[Context, _E], _D]) -> None:
@@ -290,17 +290,17 @@ class _OpenSubject(AbstractAsyncContextManager[_D]):
             if error is None:
                 raise
             with suppress(TypeError):  # its notes are no list
-                # It must not hide what the check found.
+                # It must not replace the failure of the check.
                 error.add_note(f"and leaving then raised {format_value(second)}")
 
 
 def open_backend(context: Context) -> AbstractAsyncContextManager[BackendDriver]:
-    """Make a fresh backend, enter it, and leave it afterwards."""
+    """Make a new backend, enter it, and leave it afterwards."""
     return _OpenSubject(context, context.make_backend, BackendDriver)
 
 
 def open_transport(context: Context) -> AbstractAsyncContextManager[TransportDriver]:
-    """Make a fresh transport, enter it, and leave it afterwards."""
+    """Make a new transport, enter it, and leave it afterwards."""
     return _OpenSubject(context, context.make_transport, TransportDriver)
 
 
@@ -309,7 +309,7 @@ def _format_command(argv: Sequence[str], stdin: object, stdout: object) -> str:
 
 
 def _format_submission(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
-    """Write what a submission asks for: the payload, how many copies, and every field that is given."""
+    """Describe a submission: the payload, the number of copies, and every field that is given."""
     given = {name: getattr(spec, name) for name in type(spec).model_fields if name in spec.model_fields_set}
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
     fields = [f"{name}={format_value(value)}" for name, value in given.items()]

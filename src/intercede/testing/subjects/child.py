@@ -110,7 +110,7 @@ async def run_child(
         "arguments": arguments,
         "report": str(report),
         "seconds": ceil(seconds) + 1,
-        "largest_file": 0 if jobs else _LARGEST_FILE,  # jobs may write what they like
+        "largest_file": 0 if jobs else _LARGEST_FILE,  # the size of a job's files is not limited
     }
     try:
         with printed.open("wb") as stderr:
@@ -142,7 +142,7 @@ async def _wait_or_kill(process: Process) -> int:
 def _load_report(file: Path) -> object:
     try:
         return json.loads(_read_end(file))
-    except (ValueError, RecursionError):  # the second: brackets without end
+    except (ValueError, RecursionError):  # RecursionError: too many nested brackets
         return None
 
 
@@ -178,7 +178,7 @@ async def _await_result(result: Awaitable[None]) -> None:
 
 
 def _make_report(path: str) -> Callable[[object], None]:
-    """Return the function that writes a report. It holds what it calls: the subject may replace it in the modules."""
+    """Return the function that writes a report. It keeps the functions that it calls: a subject may replace them."""
     open_file, dumps = open, json.dumps
 
     def report(value: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretBytes
 
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
-from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
+from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.support import child_functions, payloads, secrecy
 from intercede.testing.clauses.support.handles import dump_handle, read_handles
@@ -182,8 +182,7 @@ async def check_variables_of_copies(context: Context) -> None:
     wrong = [
         (
             index,
-            f"should have exited with {_ENDINGS[index]}, "
-            f"ended {describe_status(status)}{_describe_exit(status.exit_code)}",
+            f"should have exited with {_ENDINGS[index]}, ended {_describe_end(status)}",
         )
         for index, status in enumerate(statuses)
         if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks the reported exit code
@@ -191,15 +190,16 @@ async def check_variables_of_copies(context: Context) -> None:
     context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
-def _describe_exit(code: int | None) -> str:
-    """Explain the exit code of a copy by the variables that it got."""
+def _describe_end(status: JobStatus) -> str:
+    """Describe the status of a copy, and explain its exit code by the variables that it got."""
     meaning = {
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
         12: "the specification's IC_END won over the copy's",
         **{ending: f"copy {index} has to exit with this code" for index, ending in enumerate(_ENDINGS) if ending},
     }
-    return f": {meaning[code]}" if code in meaning else ""
+    reason = meaning.get(status.exit_code or 0)
+    return describe_status(status) + (f": {reason}" if reason else "")
 
 
 @clause(

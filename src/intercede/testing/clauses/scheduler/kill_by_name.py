@@ -51,7 +51,7 @@ _Marks = Mapping[str, str]
     ),
 )
 async def check_kill_by_name(context: Context) -> None:
-    """Run kill_script and list_script while the queue lists numbers with the right names, with others, or not at all."""
+    """Run kill_script and list_script while the queue lists numbers with their names, with others, or not at all."""
     await run_probe(context, probe_kill_by_name)
 
 

@@ -40,7 +40,7 @@ __all__ = [
     "watch_plugin",
 ]
 
-for _name in ("socket", "subprocess", "tempfile"):  # so that none of these is imported while construction is watched
+for _name in ("socket", "subprocess", "tempfile"):  # they are imported before construction is watched
     import_module(_name)
 
 _NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"}
@@ -67,7 +67,7 @@ def _watch_construction(child: ChildContext, make: Callable[[], object]) -> None
     second = make()
     watch.is_on = False
     child.report(watch.seen)
-    del second  # not before: deleting it is not constructing it
+    del second  # only now: deleting the object is not part of constructing it
 
 
 class _ConstructionWatch:
@@ -109,7 +109,7 @@ async def report_changes(child: ChildContext) -> None:
     The arguments are the tag of the job, and a directory.
     """
     tag, directory = child.arguments
-    os.chdir(directory)  # the subject may have changed the parent, which this process is a copy of
+    os.chdir(directory)  # this process got these from its parent, which the subject may have changed
     os.umask(0o022)
     backend = child.subject.make_backend()
     before = _describe_process()
@@ -124,7 +124,7 @@ def _describe_process() -> Mapping[str, object]:
     os.umask(mask)
     environment = {f"the environment variable {name}": value for name, value in os.environ.items()}
     handlers = {f"the handler of {each.name}": signal.getsignal(each) for each in signal.Signals}
-    return {"the working directory": os.getcwd(), "the umask": mask, **environment, **handlers}  # noqa: PTH109 -- text
+    return {"the working directory": os.getcwd(), "the umask": mask, **environment, **handlers}  # noqa: PTH109 -- the path is compared as text
 
 
 async def _use_every_verb(backend: JobBackend, tag: str) -> None:

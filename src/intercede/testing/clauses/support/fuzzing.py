@@ -1,4 +1,4 @@
-"""Arbitrary inputs for probes, made by hypothesis. It is slow to load: only child processes import this module."""
+"""Arbitrary inputs for probes, made by hypothesis. Only child processes import this module: hypothesis loads slowly."""
 
 import re
 import time
@@ -37,7 +37,7 @@ _ANSWERS = settings(
 
 
 def try_combinations(attempt: Callable[[str], None], pieces: Sequence[str], seconds: float) -> None:
-    """Try texts that are put together from pieces and other characters, for a number of seconds at most."""
+    """Try texts that are made of pieces and other characters, for a number of seconds at most."""
     end = time.monotonic() + seconds
     text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
     combined = st.lists(st.sampled_from(pieces) | text, min_size=2, max_size=6).map("".join).filter(bool)
@@ -52,7 +52,7 @@ def try_combinations(attempt: Callable[[str], None], pieces: Sequence[str], seco
 
 
 def try_answers(attempt: Callable[[bytes, int, int], None], texts: list[bytes], odd: Sequence[str]) -> None:
-    """Try bytes of any kind, and recorded answers that are cut, mixed, and mended with bytes of any kind.
+    """Try arbitrary bytes, and recorded answers that are cut, mixed, and joined with arbitrary bytes.
 
     Args:
         attempt: Takes the bytes, an exit code and a number of copies.

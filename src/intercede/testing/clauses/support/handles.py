@@ -1,4 +1,4 @@
-"""Handles: written and read as data, and made up so that they name no job."""
+"""Write and read handles as data, and make handles that name no job."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Checks that backends and transports share: of constructing, entering and leaving."""
+"""Checks of constructing, entering and leaving, which backends and transports share."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack

@@ -1,4 +1,4 @@
-"""Fetched files, and the results of payloads that check something themselves."""
+"""Read fetched files, and the results of payloads that check something themselves."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
