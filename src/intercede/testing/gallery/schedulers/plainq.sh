@@ -2,7 +2,8 @@
 # plainq: a small queue that starts every job at once. A restart ends all jobs, and the numbers begin at 17 again.
 # The state is in the directory $PLAINQ, or in ~/.plainq.
 #
-#   plainq submit --name=NAME --copies=3 [--OPTION=...] COMMAND    a line for each copy: 0 17.0 (runs COMMAND 0, COMMAND 1, ...)
+#   plainq submit --name=NAME --copies=3 [--OPTION=...] COMMAND    a line for each copy: 0 17.0
+#                                                                  (runs COMMAND 0, COMMAND 1, ...)
 #   plainq list [--name=NAME]                                      a line for each job: 17.0 NAME running
 #   plainq list --numbered [--name=NAME]                           0 17.0 NAME
 #   plainq kill 17.0
