@@ -33,5 +33,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return all names, those included that are not loaded yet."""
+    """Return all public names, even those that are not loaded yet."""
     return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ _INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command line and return its exit code; 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
+    """Run the command line, and return its exit code: 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
     try:
         return _run()
     except KeyboardInterrupt:  # during the first second, while libraries load

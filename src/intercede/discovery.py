@@ -235,7 +235,7 @@ def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metad
 
 
 def _describe_impostors(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
-    """Describe each distribution that an installer takes for the running intercede, and its missing metadata, if so."""
+    """Describe distributions that an installer mistakes for the running intercede, or its missing metadata."""
     before = [each for each in foreign if not own or each.root == own[0].root or each.rank < own[0].rank]
     missing = f"the metadata of intercede was not found beside {_RUNNING_FROM}, so it has no built-ins; {_REINSTALL}"
     return [missing] * (not own) + [_describe_impostor(each) for each in before if not each.is_leftover()]
@@ -256,7 +256,7 @@ _RUNNING_FROM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _is_editable_install(metadata: _Metadata) -> bool:
-    """Return whether metadata belongs to an editable install of the running package, by the paths in its .pth files."""
+    """Return whether metadata belongs to an editable install of this package: a .pth file names its directory."""
     try:
         record = _read_file(f"{metadata.location}/RECORD").decode("utf-8", "replace")
         names = [line.partition(",")[0] for line in record.splitlines() if ".pth," in line]
@@ -400,7 +400,7 @@ def _read_file(path: str) -> bytes:
 def _identify_working_directory() -> tuple[int, int] | None:
     try:
         return _get_identity(".")
-    except OSError:  # it was removed
+    except OSError:  # the working directory was removed
         return None
 
 
@@ -417,9 +417,8 @@ def _is_site_directory(directory: str) -> bool:
 def _list_foreign_finders() -> Iterator[Iterable[Distribution]]:
     for finder in sys.meta_path:
         find: Callable[..., Iterable[Distribution]] | None = getattr(finder, "find_distributions", None)
-        backport = (
-            type(finder).__module__.partition(".")[0] == "importlib_metadata"
-        )  # it finds the same distributions as this module
+        # The backport of importlib.metadata finds the same distributions as this module.
+        backport = type(finder).__module__.partition(".")[0] == "importlib_metadata"
         if callable(find) and finder is not PathFinder and not backport:
             yield _find_distributions(find)
 

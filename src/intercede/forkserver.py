@@ -92,14 +92,14 @@ class Process:
 
     def kill(self) -> None:
         """Request that the process and its group are killed. ``wait`` and ``wait_async`` return when that is done."""
-        with suppress(OSError):  # its keeper has ended
+        with suppress(OSError):  # the keeper of the process has ended
             self._connection.shutdown(SHUT_WR)
 
     def close(self) -> None:
         """Kill the process if it is running, wait until that is done, and release the connection."""
         self.kill()
         self._connection.settimeout(_PATIENCE)
-        with suppress(OSError):  # its keeper is stopped, and we cannot change that
+        with suppress(OSError):  # the keeper is stopped, and the client cannot continue it
             while self._connection.recv(_MAX_ANSWER):
                 pass
         self._connection.close()
@@ -175,7 +175,7 @@ class ForkServer:
         """Send descriptors to a running server, and return the server."""
         with self._lock:
             server = self._get_server()
-            if not server.send(descriptors):  # it was killed
+            if not server.send(descriptors):  # the server was killed
                 server = self._get_server()
                 if not server.send(descriptors):
                     raise ForkServerError(f"the fork server exits at once ({server.read_last_words()})")
@@ -191,7 +191,7 @@ class ForkServer:
 
 @dataclass(frozen=True)
 class _Request:
-    """The properties of a new process, other than its descriptors."""
+    """The properties of a new process, except its descriptors."""
 
     source: str
     given: Mapping[str, object]
@@ -244,7 +244,7 @@ class _Server:
         """Let the server exit; its processes continue. In a process that did not start the server, only release it."""
         atexit.unregister(self.stop)
         if os.getpid() != self._owner:
-            self._process.returncode = 0  # not our child
+            self._process.returncode = 0  # the server is not a child of this process
         elif self._has_control():
             with suppress(OSError, subprocess.TimeoutExpired):
                 self._control.shutdown(SHUT_WR)
@@ -300,7 +300,7 @@ def _read_umask() -> int:
 
 
 def _run_server(modules: Sequence[str]) -> str:
-    """Run a fork server. It returns in each new process only, with the source to execute."""
+    """Run a fork server. This function returns only in the new processes, with the source to execute."""
     control = socket(fileno=0)
     try:
         client, *descriptors = _wait_for_request(control, modules)
@@ -314,7 +314,7 @@ def _run_server(modules: Sequence[str]) -> str:
 
 
 def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
-    """Serve until the client has ended. It returns in each keeper only, with the descriptors of the request."""
+    """Serve until the client has ended. This function returns only in the keepers, with the request's descriptors."""
     for module in modules:
         import_module(module)
     if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
@@ -333,7 +333,7 @@ def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
 
 
 def _run_keeper(client: socket, descriptors: Sequence[int]) -> str:
-    """Fork a process, wait for its end, and send its exit code. It returns in the process only."""
+    """Fork a process, wait for its end, and send its exit code. This function returns only in the new process."""
     with client.makefile("rb") as lines:
         line = lines.readline()
     if not line.endswith(b"\n"):  # the client has ended
@@ -376,7 +376,7 @@ def _watch(process: int, client: int, bell: int, request: _Request) -> int:
         over, status = _check_end(process)
     if abandoned or not request.may_leave:
         if status is None:
-            os.kill(process, signal.SIGKILL)  # it may not have a group yet
+            os.kill(process, signal.SIGKILL)  # the process may not have a group of its own yet
         with suppress(OSError):
             os.killpg(process, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1] if status is None else status)

@@ -31,17 +31,17 @@ class Plugin:
     target: str
     """The entry point's value, ``module:attribute``."""
     distribution: str
-    """The distribution that provides it, in the form of PEP 503."""
+    """The distribution that provides the candidate, in the form of PEP 503."""
     version: str
     """The version in the metadata, or an empty text if there is none."""
     location: str
-    """The path of its metadata."""
+    """The path of the distribution's metadata."""
     builtin: bool
     """True if the candidate belongs to the running intercede."""
     status: "Status"
-    """``active`` ``pinned`` ``shadowed`` ``ambiguous`` ``denied`` ``ignored`` ``malformed``."""
+    """``active``, ``pinned``, ``shadowed``, ``ambiguous``, ``denied``, ``ignored`` or ``malformed``."""
     reason: str
-    """The reason for that status, one sentence."""
+    """The reason for the status, as one sentence."""
 
     def __init__(
         self,

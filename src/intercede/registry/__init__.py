@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Registry:
-    """A view of what is installed, with its own snapshot, pins and remembered failures.
+    """Resolves names of plugins, and makes objects. Each registry has its own snapshot of what is installed, and pins.
 
     The environment is scanned on the first question, and again after ``refresh()``.
 
@@ -157,7 +157,7 @@ class Registry:
         return self._get_factory().make_scheduler(config)
 
     def check(self, plugin: Plugin, seconds: float = 20) -> tuple[str, ...]:
-        """Load and gate a candidate in a child process, and return the problems, one sentence each.
+        """Load a candidate in a child process, check the object that it makes, and return the problems as sentences.
 
         A target that needs options is checked by its class, if it is one. A malformed candidate is not loaded: its
         reason is the problem. A denied or ignored one is not loaded either, and is no problem.

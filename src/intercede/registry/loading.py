@@ -1,4 +1,4 @@
-"""Make an object from a candidate: import the target, call it, and gate the result.
+"""Make an object from a candidate: import the target, call it, and check that the result has the contract's shape.
 
 Any exception of a plugin, ``SystemExit`` included, fails that name only.
 """
@@ -33,7 +33,7 @@ def import_target(plugin: Plugin) -> Target:
 
 
 def construct(plugin: Plugin, target: Target, options: Mapping[str, object], other_pins: str = "") -> object:
-    """Call a target with its options, and return the object if it passes the gate.
+    """Call a target with its options, and return the object if it has the contract's shape.
 
     Args:
         plugin: The candidate.

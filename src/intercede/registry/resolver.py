@@ -55,7 +55,7 @@ class Resolver:
         self._snapshot: dict[tuple[str, str], list[Plugin]] | None = None
         self._problems: tuple[str, ...] = ()
         self.configuration: Configuration | None = None
-        """The configuration, if it was read."""
+        """The configuration, or None before it is read."""
 
     # The methods of Registry
 
@@ -106,7 +106,7 @@ class Resolver:
     # The parts of these methods
 
     def list_available(self, group: str) -> tuple[str, ...]:
-        """Return the names of a group that something provides, even if they cannot be resolved."""
+        """Return the names in a group that a candidate provides, even if they cannot be resolved."""
         eligible = {"active", "pinned", "shadowed", "ambiguous"}
         return tuple(sorted({each.name for each in self.list_plugins(group) if each.status in eligible}))
 

@@ -23,7 +23,7 @@ _ANSWER = 3
 
 
 def check_in_subprocess(plugin: Plugin, seconds: float) -> tuple[str, ...]:
-    """Load and gate a candidate in a child process, and return the problems, one sentence each.
+    """Load a candidate in a child process, check the object that it makes, and return the problems as sentences.
 
     The child and all that it started are killed at its end, or after ``seconds``.
     """
