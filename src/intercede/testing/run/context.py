@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Enterable(Protocol):
-    """A backend or a transport, as far as it is entered and left."""
+    """The part of a backend or a transport that makes it an async context manager: entering and leaving."""
 
     async def __aenter__(self) -> Self:
         """Enter it."""
@@ -56,7 +56,7 @@ _E = TypeVar("_E", bound=Enterable)
 
 
 class _ShortRepr(Repr):
-    """Writes short texts for values, and of a model only the fields that were given."""
+    """Writes short texts for values. Of a pydantic model, it writes only the fields that were given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def format_value(value: object) -> str:
 
 
 def collect(values: Iterable[_T]) -> list[_T]:
-    """Copy the items of an answer to a list.
+    """Copy the items of an answer into a list.
 
     Raises:
         CheckFailed: There are more than 100,000 items: the answer may have no end.
@@ -116,7 +116,7 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
         self.expected, self.observed = expected, observed
 
     def __reduce__(self) -> tuple[type["CheckFailed"], tuple[str, str]]:
-        """Pickle the error with both texts."""
+        """Pickle the exception with the expectation and the observation, the arguments of its class."""
         return type(self), (self.expected, self.observed)
 
 
@@ -152,9 +152,9 @@ class Context:
         self.tags: dict[str, None] = {}
         """The tags of submissions that have returned no handles. Their jobs are found by tag after the check."""
         self._lost = set[str]()
-        """The tags among them whose submission failed. They stay if another submission with the same tag succeeds."""
+        """Those of ``tags`` whose submission failed. They stay if another submission with the same tag succeeds."""
         self.began = time.monotonic()
-        """Seconds by the monotonic clock when the check began."""
+        """The time when the check began, in seconds of the monotonic clock."""
         self._fetched = 0
         self.traffic = traffic or QueueActivity()
         """The activity of the queue, as the checks of the run see it."""
@@ -205,7 +205,7 @@ class Context:
         return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
 
     def sh(self, script: str, *arguments: str, **fields: object) -> SubmissionSpec:
-        """Describe a payload of POSIX sh. It gets a new tag, unless the fields have one."""
+        """Return a specification that runs a POSIX sh script. It gets a new tag, unless ``fields`` contains one."""
         payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.make_token()}"}
         spec = SubmissionSpec.model_validate({**payload, **fields})
         if spec.tag is not None:
@@ -267,7 +267,7 @@ class Context:
         Raises:
             CheckFailed: It did not end in time, did not exit with 0, or reported nothing.
         """
-        async with self._children.here:  # waiting for other child processes is not part of its time
+        async with self._children.here:  # the time limit begins after other child processes
             seconds = within * self.scale * timeouts.get_load_factor()
             child = await self.call(
                 "child process",
@@ -332,5 +332,5 @@ Check = Callable[[Context], Awaitable[None]]
 
 
 def get_check(clause: Clause) -> Check:
-    """Return the check of a clause with its type, which a clause cannot name because it does not import Context."""
+    """Return the check of a clause as a ``Check``. ``Clause`` has no such type, because it does not import Context."""
     return cast("Check", clause.check)

@@ -108,7 +108,7 @@ class BackendDriver:
         return await self.context.call(verb, asked, lambda: call(jobs, *more))
 
     async def ask_each(self, verb: JobVerb, handles: Collection[JobHandle], expected: str = "") -> Answers:
-        """Call a verb about jobs, and return its mapping, for a check of its keys.
+        """Call a verb about jobs, require that it answers with a mapping, and return the answers.
 
         Args:
             verb: The verb.
@@ -191,7 +191,7 @@ class BackendDriver:
         return (await self._poll([handle], is_enough, within, patient=patient))[handle]
 
     async def wait_in_queue(self, handle: JobHandle, submitted: float) -> float:
-        """Poll until a job has left the queue. Return a time of the clock at which it had not begun yet.
+        """Poll until a job has left the queue. Return the last time at which the job is known not to have begun.
 
         That is the time of the last question whose answer was that the job is in the queue. If no answer was, it is
         the time at which the job was ``submitted``.
@@ -264,7 +264,7 @@ class TransportDriver:
 
 
 class _OpenSubject(AbstractAsyncContextManager[_D]):
-    """Enters a new object of the subject, and leaves it afterwards.
+    """A context manager that enters a new object of the subject, and leaves it afterwards.
 
     Both happen in the task of the check, as for ``async with``: the subject may hold a task group meanwhile.
     """
@@ -290,7 +290,7 @@ class _OpenSubject(AbstractAsyncContextManager[_D]):
             if error is None:
                 raise
             with suppress(TypeError):  # its notes are no list
-                # It must not replace the failure of the check.
+                # This exception must not replace the failure of the check.
                 error.add_note(f"and leaving then raised {format_value(second)}")
 
 

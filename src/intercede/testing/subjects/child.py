@@ -33,9 +33,9 @@ _UNKNOWN_END = 255
 _GRACE = 10.0
 """Seconds that killing a child process may take."""
 _LARGEST_FILE = 256 << 20
-"""The most bytes of a file that a child process without jobs may write: it might print without end."""
+"""The largest file, in bytes, that a child process may write if it starts no jobs. Its output might have no end."""
 _MOST_READ = 16 << 20
-"""The most bytes that are read of a report, and of the end of stderr."""
+"""The largest number of bytes that are read of a report, or of the end of stderr."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ ChildFunction = Callable[[ChildContext], Awaitable[None] | None]
 
 @dataclass(frozen=True)
 class Child:
-    """The end of a child process."""
+    """How a child process ended, and what it reported."""
 
     code: int
     """The exit code; 128 + n if signal n ended the process."""
@@ -102,7 +102,7 @@ async def run_child(
         seconds: The time limit. The process ends itself: the loop of the parent may be blocked, and never cancel it.
         jobs: Whether it starts jobs, which may outlive it. Otherwise everything that it started is ended with it.
     """
-    # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
+    # These are files, since a pipe closes only when each process that inherited it has ended. One may be a daemon.
     report, printed = (scratch / f".{token_hex(8)}" for _ in range(2))
     request = {
         "subject": subject.spec,
@@ -132,7 +132,7 @@ async def _wait_or_kill(process: Process) -> int:
         except asyncio.CancelledError as error:
             cancelled = error
             process.kill()
-            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # the child may have stopped what kills it
+            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # the child may have suspended its keeper
     process.close()
     if cancelled is not None:
         raise cancelled
@@ -178,7 +178,10 @@ async def _await_result(result: Awaitable[None]) -> None:
 
 
 def _make_report(path: str) -> Callable[[object], None]:
-    """Return the function that writes a report. It keeps the functions that it calls: a subject may replace them."""
+    """Return the function that writes a report.
+
+    It keeps references to the functions that it calls, because a subject may replace them in their modules.
+    """
     open_file, dumps = open, json.dumps
 
     def report(value: object) -> None:

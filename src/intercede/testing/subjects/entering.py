@@ -20,7 +20,7 @@ _E = TypeVar("_E", bound=AbstractAsyncContextManager[object])
 
 
 class Semaphores:
-    """A semaphore for each event loop: one of asyncio belongs to one loop only.
+    """One semaphore for each event loop, because a semaphore of asyncio belongs to a single loop.
 
     Args:
         permits: How many tasks of a loop may hold its semaphore at a time.
@@ -37,7 +37,7 @@ class Semaphores:
 
 
 class LoginThrottle:
-    """Limits how many subjects are entered at a time, once a login has failed that may be tried again.
+    """Limits how many subjects are entered at a time, after the first failure of a login that may be retried.
 
     The checks of a run share one. If a check has used all its attempts, and no login has ever succeeded, each later
     check tries once.
@@ -65,7 +65,7 @@ class LoginThrottle:
                     raise
             self._is_limited = True
             await asyncio.sleep(pause * scale)
-        self._is_hopeless = not self._has_succeeded  # unless the last attempt succeeds
+        self._is_hopeless = not self._has_succeeded  # until a login succeeds
         return await self._enter_once(attempt)
 
     async def _enter_once(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
