@@ -1,4 +1,4 @@
-"""The clauses as items of pytest: an area is a module that is in no file, and a check is a parametrized function.
+"""The clauses as pytest items: an area is a pytest module without a file, and a check is a parametrized function.
 
 Files inside the package were tried first. They failed in eleven ways, such as by the user's ``python_files`` and
 ``python_functions``, by the user's asyncio mode, and by node ids that depend on the path of the environment.
@@ -29,7 +29,7 @@ class Area(pytest.Module):
     clauses: dict[str, Clause]
     wanted: frozenset[str]
     has_parameters = False
-    """Whether another plugin has added parameters to its checks. Such items have other node ids, so none is wanted."""
+    """Whether another plugin has added parameters to the checks. Then their node ids are not those of the plan."""
 
     @classmethod
     def from_clauses(
@@ -78,7 +78,7 @@ class Area(pytest.Module):
         return False
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Collect the wanted checks, and set the path of each to its source file, whose age --nf asks for."""
+        """Collect the wanted checks. Set the path of each to its source file, because --nf sorts by the file's age."""
         for item in super().collect():
             if isinstance(item, pytest.Function):
                 self.has_parameters |= item.callspec.params.keys() != {SUBJECT}

@@ -56,13 +56,13 @@ class Option(NamedTuple):
     word: str = ""
     """The name of the option on command lines, if it is not the name in Python with dashes."""
     kind: Literal["text", "number", "flag", "list", "subject"] = "text"
-    """The kind of value. A list is an option that may be given several times. A subject has its role as its name."""
+    """The kind of value. A ``list`` option may be given several times. A ``subject`` option is named after a role."""
     metavar: str = ""
     """The value as help texts write it: ``N``. Options with choices and flags have none."""
     choices: tuple[str, ...] = ()
     """The valid values, or none if the option has no fixed set of them."""
     default: str | int | None = None
-    """The value if the option is not given. Flags and lists have no other than False and empty."""
+    """The value if the option is not given. A flag is then always False, and a list is always empty."""
 
     @property
     def flag(self) -> str:
@@ -237,7 +237,7 @@ def make_spell(frontend: Frontend) -> Spell:
 
 
 def format_pytest_table() -> str:
-    """Return the table of pytest's options in ``kit.md``, with the keyword of each in a program."""
+    """Return the table of pytest's options in ``kit.md``, with the keyword argument for the same option in Python."""
     rows = ["| option | in Python | does |", "|---|---|---|"]
     for each in list_options("pytest"):
         keyword = f"`{each.name}`" if "check_backend" in each.frontends else ""

@@ -68,7 +68,7 @@ class Plan:
     """Lines to print before the run."""
 
     def judge_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
-        """Return a result as the file of known failures sees it, if there is one."""
+        """Return a result after applying the file of known failures. Without such a file, return it unchanged."""
         return result if self.known is None else self.known.judge(subject_id, clause.id, result, self.today)
 
     @property
@@ -203,7 +203,7 @@ def _parse_capabilities(require: Iterable[str], profile: Profile, spell: Spell) 
     words: list[str] = []
     for given in require:
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
-        if not found:  # an empty variable of a shell, for example, would require nothing
+        if not found:  # the value of an empty shell variable, for example: it would require no capability
             raise ConfigError(f"{spell('require', given)} names no capability; there are {known}", value=given)
     if unknown := [word for word in words if word not in CAPABILITIES]:
         raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])

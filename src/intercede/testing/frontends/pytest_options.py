@@ -43,7 +43,7 @@ def take_node_ids(config: pytest.Config) -> dict[str, str]:
 
 
 def _find_node_id(argument: str, config: pytest.Config) -> str | None:
-    """Return the node id of a check that an argument means, if it means one. The id of a clause alone is one, too.
+    """Return the node id of a check that an argument denotes, or None. The id of a clause alone is accepted as well.
 
     An argument may be relative to the directory where pytest was started, as pytest shows node ids.
     """
@@ -115,7 +115,10 @@ def write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, cla
 
 
 def can_run_concurrently(config: pytest.Config) -> bool:
-    """Return whether checks may run concurrently: not in a worker or a fork, in a debugger, or with -x or --sw."""
+    """Return whether checks may run concurrently.
+
+    Checks may not do so in a worker, in a fork, in a debugger, or with -x or --sw.
+    """
     option = config.option
     alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
     return not (hasattr(config, "workerinput") or alone)

@@ -1,6 +1,6 @@
 """The conformance suite in pytest: collection, outcomes, verdict and exit code. ``intercede_pytest`` registers it."""
 
-from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
+from __future__ import annotations  # the oldest supported pytest has no pytest.TerminalReporter
 
 import pickle
 import textwrap
@@ -107,7 +107,10 @@ class Suite:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Append the areas of clauses to the session. An area that --lf emptied is collected again: it has no file."""
+        """Append the areas of clauses to the session.
+
+        An area has no file, so --lf empties it, as a module without failures. Such an area is collected again.
+        """
         report = yield
         if report.passed and isinstance(collector, pytest.Session):
             report.result.extend(collect_areas(collector, self._plan.wanted, self._run))
@@ -142,7 +145,10 @@ class Suite:
         self._session.start(ids)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember the items that pytest itself deselects, as by -k. If a plugin deselects checks, they are lost."""
+        """Remember the items that pytest itself deselects, for -k for example.
+
+        If another plugin deselects checks, the checks count as lost.
+        """
         caller, ids = find_caller(), {each.nodeid for each in items}
         if caller.startswith("_pytest."):
             self._deselected |= ids
@@ -182,7 +188,7 @@ class Suite:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the checks first that need the process for themselves, because the first check of all waits for them."""
+        """Put the checks that run alone first, because the first check of the run waits for them in any case."""
         alone = {each.id for each in CLAUSES.values() if each.exclusive}
 
         def is_later(item: pytest.Item) -> bool:
@@ -252,22 +258,21 @@ class Suite:
                 self._lost_because_of = explain_loss(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the red SHOULD, which pytest does not show, and the jobs that may be left."""
+        """Show the red SHOULD clauses, which pytest does not show, and the jobs that may be left."""
         results = [each for of in self._session.results.values() for each in of.values() if each.detail]
         shoulds = [each.text for each in results if is_red_should(CLAUSES[each.clause], each)]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
-                for line in "\n\n".join(texts).split(
-                    "\n"
-                ):  # whole lines, as pytest escapes a line that the locale cannot encode
+                # Write line by line: pytest escapes all of a text, newlines too, that the locale cannot encode.
+                for line in "\n\n".join(texts).split("\n"):
                     terminalreporter.write_line(line)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:
         """Write the reports, set the exit code, and print the verdicts after all other output."""
         self._close(session)
-        output: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
+        output: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends this to the controller
         output[_OUTPUT] = {
             "results": {each: list(map(to_dict, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
@@ -326,7 +331,7 @@ class Suite:
         reporter = cast("pytest.TerminalReporter | None", self._config.pluginmanager.get_plugin("terminalreporter"))
         if reporter is not None:
             writer = self._config.get_terminal_writer()
-            if reporter.isatty:  # a terminal would break it within words
+            if reporter.isatty:  # a terminal would break a long line within words
                 line = textwrap.fill(line, writer.fullwidth, break_long_words=False, break_on_hyphens=False)
             writer.line(line, **colours)
         else:

@@ -34,7 +34,7 @@ class RedCheck(AssertionError):  # noqa: N818 -- it is a finding, and plugins di
 
 
 class BrokenCheck(Exception):  # noqa: N818 -- as above
-    """Raised if a check broke itself, or could not start."""
+    """Raised if the check itself is broken, or could not start."""
 
 
 _OURS = (RedCheck, BrokenCheck)
@@ -71,7 +71,7 @@ def to_dict(result: Result) -> dict[str, object]:
 
 
 def report_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
-    """Put into a report of pytest that the check did not run, if another plugin has not put its own reason there."""
+    """Record in a pytest report that the check did not run, unless another plugin has recorded its own reason."""
     if call.excinfo is None:
         report.outcome = "failed"
         report.longrepr = (
@@ -111,7 +111,7 @@ def format_complaint(reason: str, count: int) -> str:
 
 
 def _is_expected(clause: Clause, result: Result) -> bool:
-    """Return whether a result is no success but does not change the verdict, so that -x continues."""
+    """Return whether a check failed without changing the verdict. After such a failure, -x continues."""
     return result.state is State.KNOWN or is_red_should(clause, result)
 
 

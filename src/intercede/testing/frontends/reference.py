@@ -34,7 +34,7 @@ The kit cannot test these sentences of the contract from outside. Test them in t
 
 
 def render() -> str:
-    """Return the page: every clause, by area, in the contract's order, and the sentences that no clause is about."""
+    """Return the page: every clause, by area, in the contract's order, and the sentences that no check can test."""
     areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
     lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
     untested = [f"{_wrap(f'- {sentence}')}\n{_wrap(f'  {why}')}" for sentence, why in UNTESTED.items()]
@@ -60,6 +60,6 @@ def _notes(clause: Clause) -> Iterator[str]:
 
 
 def _wrap(text: str) -> str:
-    """Fold a line, and indent what follows it as an item of a list needs it."""
+    """Fold a line. If the line is part of a list item, indent its continuation lines."""
     indent = "  " if text.startswith(("- ", "  ")) else ""
     return textwrap.fill(text, _COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -67,7 +67,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close the session, and add notes about jobs that are left to an interruption."""
+        """Close the session. If it was interrupted, add notes to the exception that name the jobs that are left."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self._left:

@@ -31,7 +31,7 @@ _REQUIRED = ("clause", "reason", "symptom", "until")
 _OPTIONAL = ("link", "subject")
 _KEYS = (*_REQUIRED, *_OPTIONAL)
 _SHORTEST, _TEMPLATE = 4, "observed raised "
-"""A symptom is invalid if it is shorter, or part of the template: it would match nearly every failure."""
+"""The minimum length of a symptom, and a text of which no symptom may be a part: it would match most failures."""
 
 
 def flatten(text: str) -> str:
@@ -104,7 +104,7 @@ class Known:
     text: str = ""
     """The text of the file, for ``update_text``."""
     update_option: str = "update_known=True"
-    """The option that rewrites the file, as the asker writes it."""
+    """The option that rewrites the file, as the user of the front end writes it."""
 
     def find_entry(self, subject_id: str, clause_id: str) -> Entry | None:
         """Return the entry for a subject and a clause, if there is one. It may be an entry for every subject."""
@@ -112,12 +112,12 @@ class Known:
         return mine.get(subject_id) or mine.get(None)
 
     def judge(self, subject_id: str, clause_id: str, result: Result, today: date) -> Result:
-        """Return a result as the file sees it. To judge a result twice changes nothing.
+        """Return a result after applying the file to it. A second call with the new result changes nothing.
 
-        A failure is KNOWN if there is an entry for it that has not expired and whose symptom it has. If only one of
-        both is so, the failure stays FAILED, and its message says why. A check that passes is an UNEXPECTED_PASS if
-        there is an entry for it, also after the last day. A check that ran several times passes only if it never
-        failed. All other results stay as they are.
+        A failure is KNOWN if there is an entry for it that has not expired and whose symptom it has. If the entry has
+        expired or the symptom differs, the failure stays FAILED, and its message says why. A check that passes is an
+        UNEXPECTED_PASS if there is an entry for it, also after the last day. A check that ran several times passes
+        only if it never failed. All other results stay as they are.
         """
         entry = self.find_entry(subject_id, clause_id)
         if entry is None or result.state not in {State.PASSED, State.FAILED}:

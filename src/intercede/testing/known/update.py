@@ -219,7 +219,7 @@ def _find_start(text: str, cut: int) -> int:
 
 
 def _is_toml(text: str) -> bool:
-    """Return whether a text is valid TOML, which it is not if it ends within a value."""
+    """Return whether a text is valid TOML. A text that ends in the middle of a value is not."""
     try:
         tomllib.loads(text)
     except ValueError:

@@ -104,7 +104,7 @@ class Result:
     seconds: float = 0.0
     """The duration of the check."""
     message: str = ""
-    """One line with what was expected and observed, or with the reason."""
+    """One line: the expectation and the observation, or the reason for the state."""
     detail: str = ""
     """The whole text about a red check, without the command that runs the check again."""
     rerun_command: str = ""
@@ -137,7 +137,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:
-        """Make a result from the dictionary that ``dataclasses.asdict`` made of a result, even after it was JSON."""
+        """Make a result from the dictionary that ``dataclasses.asdict`` returned, or from its JSON form."""
         given = dict(data)
         calls = cast("Iterable[dict[str, Any]]", given.pop("calls"))
         state = State(str(given.pop("state")))
@@ -153,7 +153,7 @@ class SubjectInfo:
     name: str
     role: Role = "backend"
     origins: tuple[tuple[str, str], ...] = ()
-    """Each distribution that the subject comes from, with its version, the transport's before the scheduler's."""
+    """Each distribution that the subject comes from, with its version. A transport's is before a scheduler's."""
     capabilities: frozenset[Capability] = frozenset()
     refusal: str | None = None
     """The reason why the subject did not load or why the gate refused it, or None."""
@@ -457,9 +457,10 @@ def _find_blocker(dependencies: Iterable[Result]) -> str | None:
 
 
 def _replace_unsaid(result: Result, decided: Result | None) -> Result:
-    """Return the result. If it says nothing, replace its state by the one that was decided without the check.
+    """Return a result. If it says nothing about the subject, replace its state by the ``decided`` state.
 
-    A result says nothing if the check did not run, or if it is red and the clause is blocked.
+    A result says nothing if the check did not run, if its clause does not apply, or if it is red and its clause is
+    blocked. ``decided`` is the result that was decided without the check.
     """
     if decided is None or decided.state is result.state:
         return result

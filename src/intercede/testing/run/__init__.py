@@ -1,1 +1,1 @@
-"""One run: what a check is given, checks one by one and together, what they leave, and what went wrong."""
+"""Run checks, one at a time or many at once: their contexts, the clean-up after them, and the findings."""

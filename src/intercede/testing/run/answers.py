@@ -99,7 +99,7 @@ def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:
 
 
 def expect_submission(answer: object) -> Submission:
-    """Require that submit answered a Submission, with handles by index.
+    """Require that submit answered a Submission that maps each index to a handle.
 
     Raises:
         CheckFailed: The answer, an index or a handle is of another type.
@@ -128,7 +128,7 @@ def expect_handles(answer: object) -> list[JobHandle]:
 
 
 def expect_result(answer: object, argv: Sequence[str]) -> CommandResult:
-    """Require that run answered a CommandResult, and return a copy of plain bytes, without methods of a subclass.
+    """Require that run answered a CommandResult. Return a copy of it whose streams are of no subclass of bytes.
 
     Raises:
         CheckFailed: The answer is of another type, or a field of it is invalid.

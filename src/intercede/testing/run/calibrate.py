@@ -1,4 +1,4 @@
-"""Measure how much slower than a quiet machine a resource is, with a few small jobs at once."""
+"""Run a few small jobs at once, and measure how much slower the resource is than a quiet machine."""
 
 import secrets
 import time
@@ -28,7 +28,7 @@ _LONGEST = 1800.0
 _COPIES, _NAP = 8, 1
 """The number of jobs, and how many seconds each sleeps. There are several because concurrent checks share a queue."""
 _ORDINARY = 5.0
-"""Seconds from the submission of the jobs to their end, less the sleep, for which the time limits were chosen."""
+"""The seconds that the time limits assume from the submission of the jobs to their end, without the sleep."""
 
 
 def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
@@ -57,7 +57,7 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
 
 
 def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
-    """Measure in a child process. Return the seconds or why it failed, and a text that names jobs that may be left."""
+    """Measure in a child process. Return the seconds or an error message, and a text about jobs that may be left."""
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
         found, left = _run_in_child(subject, run_calibration_jobs, arguments)
@@ -92,8 +92,8 @@ def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence
 def run_calibration_jobs(child: ChildContext) -> None:
     """Run the jobs of the measurement from this process, and end those that are still running afterwards.
 
-    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report is the seconds that
-    the jobs took or why they failed, and a text that names jobs that may be left.
+    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report contains the
+    seconds that the jobs took or an error message, and a text about jobs that may be left.
     """
     tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:

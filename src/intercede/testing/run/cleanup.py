@@ -103,7 +103,7 @@ def has_leftovers(check: Context) -> bool:
 
 def describe_leftovers(check: Context) -> str:
     """List the jobs of a check that may be left: their handles, and the tags of submissions that returned no handle."""
-    # In ASCII, because a wrong handle may contain what cannot be encoded.
+    # In ASCII, because a wrong handle may contain characters that cannot be encoded.
     handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
     tags = [f"any job with the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
@@ -140,19 +140,22 @@ async def _clean_up_jobs(check: Context, context: Context, leftovers: Leftovers,
             if evidence and "output" in check.capabilities:
                 fetching = await timeouts.capture_outcome(_fetch_outputs(backend, check.handles))
                 leftovers.outputs = fetching.value or ""
-                if fetching.raised is not None:  # the jobs must still be ended
+                if fetching.raised is not None:  # even after such a failure, the jobs must be ended
                     leftovers.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
             await _end_jobs(check, backend)
 
 
 async def _find_jobs(backend: BackendDriver, tag: str) -> Iterable[JobHandle]:
-    """Find the jobs with a tag. If the backend also finds jobs by an unused tag, return none: they may be a user's."""
+    """Find the jobs with a tag.
+
+    A backend that also finds jobs with an unused tag ignores tags. Its jobs may be a user's, so none is returned.
+    """
     unused = await backend.ask("find", backend.context.make_token())
     return () if unused else collect(cast("Iterable[JobHandle]", await backend.ask("find", tag)))
 
 
 async def _end_jobs(check: Context, backend: BackendDriver) -> None:
-    """Purge the jobs of a check. Kill those that are still running, which purge refuses, and then purge them."""
+    """Purge the jobs of a check. Purge refuses running jobs, so kill those, and purge them when they have ended."""
     await _purge_jobs(check, backend)
     if check.handles and "kill" in check.capabilities:
         await backend.ask("kill", tuple(check.handles))
@@ -166,7 +169,10 @@ async def _end_jobs(check: Context, backend: BackendDriver) -> None:
 
 
 async def _wait_for_jobs(backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
-    """Poll until every job is final. The types of the answers are not checked: a wrong backend has jobs to end, too."""
+    """Poll until every job is final.
+
+    The types of the answers are not checked, because the jobs of a backend that answers wrong types must end, too.
+    """
 
     async def ask() -> Mapping[JobHandle, JobStatus]:
         answer = cast("Mapping[JobHandle, JobStatus]", await backend.ask("status", handles))

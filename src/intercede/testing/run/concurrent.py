@@ -1,4 +1,4 @@
-"""Run many checks at once on one event loop, which turns only while the result of a check is waited for.
+"""Run many checks at once on one event loop. The loop runs only while a caller waits for the result of a check.
 
 Between two test items the loop is paused, so no code of the subject runs. So other tests cannot disturb the checks, and
 pytest attributes what the subject prints or warns of to the item that waits.
@@ -44,7 +44,7 @@ class JobBudget:
 
 
 class ConcurrentChecks(Generic[_T]):
-    """Runs checks at once on an event loop in a thread of its own, while the result of one of them is waited for.
+    """Runs checks at once on an event loop in a thread of its own, while a caller waits for the result of a check.
 
     Args:
         checks: The checks by name. Each is a function that is called on the loop.
@@ -58,20 +58,20 @@ class ConcurrentChecks(Generic[_T]):
     ) -> None:
         self._checks, self._stall, self._patience = checks, stall, patience
         self._cleaning = cleaning + 2 * timeouts.GRACE
-        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its methods
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its type's methods
         self._finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = timeouts.CheckLoop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._run_thread, name="intercede-checks", daemon=True)
         self._running = threading.Lock()
-        """Held while the thread runs."""
+        """The lock that the thread holds while it runs."""
         self._beat = self._progress = 0.0
         self._next_beat: asyncio.TimerHandle | None = None
         self._abandoned = False
 
     def __contains__(self, name: str) -> bool:
-        """Return whether a check of this name is among them."""
+        """Return whether a check of this name is one of the concurrent checks."""
         return name in self._checks
 
     def get_result(self, name: str) -> _T | None:
@@ -115,13 +115,14 @@ class ConcurrentChecks(Generic[_T]):
             _unfinished.append(self._loop)
 
     def abandon(self) -> None:
-        """Abandon the loop: later calls of ``get_result`` wait no more."""
+        """Abandon the loop. Later calls of ``get_result`` return at once."""
         self._abandoned = True
 
     def _wait(self, name: str) -> None:
         while True:
             try:
-                if self._finished.get(timeout=_BEAT) == name:  # another name is that of an interrupted wait
+                # If Ctrl-C interrupted an earlier wait, the name of its check is still in the queue.
+                if self._finished.get(timeout=_BEAT) == name:
                     return
             except queue.Empty:
                 if not self._running.locked() or self._is_late():
@@ -146,7 +147,8 @@ class ConcurrentChecks(Generic[_T]):
             self._abandoned = True
             _unfinished.append(error)
         if self._next_beat is not None:
-            self._next_beat.cancel()  # it would stop an abandoned loop, and closing needs a loop that turns
+            # The next beat would stop an abandoned loop, but ``close_loop`` has to run the loop.
+            self._next_beat.cancel()
         timeouts.close_loop(self._loop)
 
     def _run_loop(self) -> None:
@@ -156,7 +158,7 @@ class ConcurrentChecks(Generic[_T]):
         while (name := self._wanted.get()) is not None:
             self._loop.skip(monotonic() - paused)
             self._loop.run_until_complete(wait({tasks[name]}))
-            if self._abandoned:  # the loop was blocked, and this is too late
+            if self._abandoned:  # the loop was blocked, so the caller no longer waits for this result
                 return
             paused = monotonic()
             self._finished.put(name)

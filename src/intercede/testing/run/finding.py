@@ -51,7 +51,7 @@ _FIRST_CALLS, _LAST_CALLS, _FORMAT_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
 MARGIN = "\n  | "
 """Goes before each further line of a subject's text: a CI executes lines of output that begin with ``::``."""
 _MESSAGE = 180
-"""The largest number of characters of the expectation in a message, so that the observation still fits."""
+"""In a message, the expectation is cut to this number of characters, so that the observation still fits."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def format_error(raised: BaseException) -> str:
 
 
 def _is_raised_by_kit(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
-    """Return whether the kit raised an exception: no frame is the subject's, and the innermost does not call it."""
+    """Return whether the kit raised an exception: no frame is the subject's, and the last does not call the subject."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
     relevant = [each for each in frames if not _is_library(each.filename)]
     foreign = [each for each in relevant if (each.filename, each.name) != check and not _is_kit(each.filename)]

@@ -84,7 +84,7 @@ class Inspection:
         self._write_rerun_command = write_rerun_command
         self._jobs, self._repeat, self._queue_advice, self._judge_known = jobs, repeat, queue_advice, judge_known
         self._tampered_at, self._tampered = 0.0, list[str]()
-        """The last time when parts of the kit were found to be replaced, by the monotonic clock, and their names."""
+        """The last time, by the monotonic clock, when parts of the kit were found to be replaced, and their names."""
         self._planned: Mapping[str, Clause] = planned or {}
         self._waves = deque(_split_by_layer(self._planned.values()) if concurrent else [])
         """Groups of clauses whose checks have not been started. The groups start one after the other."""
@@ -105,7 +105,7 @@ class Inspection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close the inspection, and add notes about jobs that are left to an interruption."""
+        """Close the inspection. If it was interrupted, add notes to the exception that name the jobs that are left."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self.left:
@@ -221,7 +221,7 @@ class Inspection:
         return self._explain_refusal(clause, decided) if decided and decided.state is State.FAILED else decided
 
     def _explain_refusal(self, clause: Clause, decided: Result) -> Result:
-        """Return the red result of the gate's clause with everything that an author needs to see it."""
+        """Return the red result of the gate's clause, with all that an author needs to understand the refusal."""
         again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
         hint = f"The observation says why the subject was refused; {again}."
         expected = f"a {self.facts.role} that the registry loads and its gate lets in"
@@ -314,7 +314,7 @@ class Inspection:
     @contextmanager
     def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
         """Make the context of a check, and name a directory for the outputs that are fetched after it."""
-        _ = self._snapshot, self._directory  # both are made before the subject is
+        _ = self._snapshot, self._directory  # the snapshot and the directory are made before the subject
         with make_scratch_directory(self._directory) as directory:
             tmp, evidence_directory = directory / "check", directory / "aside"
             tmp.mkdir()
@@ -360,7 +360,7 @@ class Inspection:
 
     @cached_property
     def _directory(self) -> Path:
-        """The directory that contains those of all checks, also of checks that timed out and still use theirs."""
+        """The directory that contains the directory of each check. A check that timed out may still use its own."""
         return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property

@@ -73,7 +73,7 @@ class Wait:
 
 
 async def poll(ask: Callable[[], Awaitable[_S]], is_enough: Callable[[_S], bool], waiting: Wait) -> _S:
-    """Ask for statuses, with growing pauses, until they are enough or the time is up, and return the last ones."""
+    """Poll, with growing pauses, until the statuses meet a condition or the time is up. Return the last statuses."""
     pause = _FIRST_PAUSE
     while True:
         statuses = await ask()
