@@ -124,7 +124,7 @@ class Deadline:
         self._seconds, self._extra, self._began = seconds, extra, monotonic()
 
     @property
-    def remaining(self) -> float:
+    def seconds_left(self) -> float:
         """The seconds until the deadline, 0 if it has passed."""
         return max(0.0, self._began + self._seconds * get_load_factor() + self._extra() - monotonic())
 
@@ -132,8 +132,8 @@ class Deadline:
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
     ) -> set[asyncio.Future[_T]]:
         """Wait for tasks as ``asyncio.wait`` does, but until the deadline at most. Return those that have ended."""
-        done, rest = await wait(tasks, timeout=self.remaining, return_when=until)
-        while rest and (until == ALL_COMPLETED or not done) and (left := self.remaining):
+        done, rest = await wait(tasks, timeout=self.seconds_left, return_when=until)
+        while rest and (until == ALL_COMPLETED or not done) and (left := self.seconds_left):
             done, rest = await wait(tasks, timeout=left, return_when=until)
         return done
 

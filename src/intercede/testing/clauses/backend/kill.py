@@ -303,7 +303,7 @@ async def _wait_until_started(context: Context, backend: BackendDriver, handles:
 
 async def _wait_until_ready(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
     patience = Deadline(5 * context.scale)
-    while patience.remaining:
+    while patience.seconds_left:
         try:
             diagnostics = await backend.get_diagnostics(handles)
         except Exception:  # noqa: BLE001 -- IC-DIAG-01 checks diagnostics; this check can do without

@@ -139,6 +139,6 @@ async def _has_fallen(context: Context, backend: BackendDriver, readings: list[i
         readings.append(_sum_counts(await backend.get_counts()))
         if readings[-1] < max(readings):
             return True
-        if not patience.remaining:
+        if not patience.seconds_left:
             return False
         await asyncio.sleep(0.1)

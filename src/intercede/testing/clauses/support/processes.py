@@ -39,7 +39,7 @@ async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[s
     while True:
         grown = {what: count - before.get(what, 0) for what, count in count_belongings().items()}
         leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
-        if not leaks or not patience.remaining:
+        if not leaks or not patience.seconds_left:
             return leaks
         await asyncio.sleep(0.1)
 

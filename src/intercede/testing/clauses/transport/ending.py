@@ -229,7 +229,7 @@ async def _find_growing(
     while True:
         after = await _get_sizes(context, transport, place, names, behind=_WAIT)
         growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
-        if not growing or not patience.remaining:
+        if not growing or not patience.seconds_left:
             return growing
         before = after
 

@@ -257,10 +257,10 @@ class _Dialogue:
             said += word
             yield word
             patience = Deadline(self._patience)
-            while self._heard != said and patience.remaining:
+            while self._heard != said and patience.seconds_left:
                 self._news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), patience.remaining)
+                    await asyncio.wait_for(self._news.wait(), patience.seconds_left)
             if self._heard != said:
                 self.silent = word
                 return
