@@ -8,12 +8,12 @@ from intercede.batch.parsing import check_ids, check_queued, convert_parser_erro
 from intercede.batch.records import read_record
 from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams
-from intercede.batch.remote.layout import Job, group_by_submission, read_batch
+from intercede.batch.remote.layout import Job, group_by_submission
 from intercede.batch.remote.shell import Shell, make_no_space_error
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
-from intercede.contract.scheduler import Queued, Scheduler
+from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
 __all__ = ["RemoteJobs", "find_frame", "read_rows"]
@@ -141,7 +141,7 @@ class RemoteJobs:
         if f"{submission_id}.answer" not in answer:
             return None
         batch, result = (
-            read_batch(answer.get_text(f"{submission_id}.batch")),
+            Batch.model_validate_json(answer.get_text(f"{submission_id}.batch")),
             answer.get_frame(f"{submission_id}.answer"),
         )
         try:

@@ -27,7 +27,7 @@ from intercede.batch.parsing import check_queued, convert_parser_errors
 from intercede.batch.purge import discard_submission
 from intercede.batch.remote.api import load_script, write_preamble
 from intercede.batch.remote.framing import Answer
-from intercede.batch.remote.layout import MOST_COPIES, make_submission_id, write_batch
+from intercede.batch.remote.layout import MOST_COPIES, make_submission_id
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
 from intercede.contract.errors import InvalidSpecError, LimitError, SchedulerError, UnsupportedSpecError
@@ -187,7 +187,7 @@ class SubmissionArchive:
             yield Member("tag", _encode_line(quote_tag(self.spec.tag)))  # find.sh expects the tag before the wrapper
         yield Member("wrapper", load_script("wrapper").encode(), 0o700)
         yield Member("payload", _encode(self._payload))
-        yield Member("batch", _encode_line(write_batch(self.batch)))
+        yield Member("batch", _encode_line(self.batch.model_dump_json()))
         yield Member("plan", _encode_line(self._plan.model_dump_json()))
         yield Member("find", _encode_line(self._plan.write_expression(self.batch.submission_id, len(self.copies))))
         if spared := self._plan.list_unsent_inputs(self.batch.submission_id):

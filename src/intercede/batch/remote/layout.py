@@ -23,7 +23,6 @@
         finals/<i>                      a final status that was derived without an exit code
 """
 
-import json
 import re
 import secrets
 import string
@@ -31,7 +30,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from intercede.contract.job import JobHandle
-from intercede.contract.scheduler import Batch
 
 __all__ = [
     "PRIVATE_FILES",
@@ -40,8 +38,6 @@ __all__ = [
     "make_handle",
     "make_submission_id",
     "parse_handle",
-    "read_batch",
-    "write_batch",
 ]
 
 _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
@@ -75,18 +71,6 @@ def make_submission_id() -> str:
     """Make a random submission id."""
     letters = string.ascii_lowercase
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(12))
-
-
-def write_batch(batch: Batch) -> str:
-    """Return the line of a submission's file ``batch``. The file calls the submission id ``stamp``."""
-    values = batch.model_dump(mode="json")
-    return json.dumps({"stamp": values.pop("submission_id"), **values}, separators=(",", ":"))
-
-
-def read_batch(line: str) -> Batch:
-    """Return the Batch that a submission's file ``batch`` holds."""
-    values: dict[str, object] = json.loads(line)
-    return Batch.model_validate({"submission_id": values.pop("stamp", None), **values})
 
 
 def make_handle(resource: str, job: Job) -> JobHandle:
