@@ -129,8 +129,8 @@ def cross(crossing: Crossing, place: Path, index: int) -> Crossed:
     make(environment, crossing.packages.split())
     (directory / "tmp").mkdir(parents=True)
     (directory / "conftest.py").write_text("".join(f"{line}\n" for line in crossing.lines))
-    versions = [version_in(environment, each) for each in crossing.packages.split()]
-    words = [verdict(environment, directory, place, crossing, subject) for subject in SUBJECTS]
+    versions = [read_version(environment, each) for each in crossing.packages.split()]
+    words = [read_verdict(environment, directory, place, crossing, subject) for subject in SUBJECTS]
     shutil.rmtree(environment)
     shutil.rmtree(directory)
     return Crossed(crossing, " ".join(versions), *words)
@@ -159,14 +159,14 @@ def run(*command: str) -> None:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
 
 
-def version_in(environment: Path, package: str) -> str:
+def read_version(environment: Path, package: str) -> str:
     """Return the version of a package in an environment."""
     (site,) = environment.glob("lib/python3*/site-packages")
     found = Distribution.discover(name=package, path=[str(site)])
     return next(iter(found)).version
 
 
-def verdict(environment: Path, directory: Path, place: Path, crossing: Crossing, subject: str) -> str:
+def read_verdict(environment: Path, directory: Path, place: Path, crossing: Crossing, subject: str) -> str:
     """Return the exit code and the verdict of a run."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "INTERCEDE"))}
     command = [

@@ -11,7 +11,7 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src"
 
 
-def _python(source: str, directory: Path | None = None) -> str:
+def _run_python(source: str, directory: Path | None = None) -> str:
     boot = f"import sys; sys.path.insert(0, {str(SOURCES)!r})\n"
     command = [sys.executable, "-c", boot + source]
     return subprocess.run(command, capture_output=True, cwd=directory, text=True, check=True).stdout
@@ -26,7 +26,7 @@ def test_intercede_has_one_entry_point_of_pytest() -> None:
 
 def test_the_entry_point_loads_one_module() -> None:
     """The entry point loads neither intercede nor a library that it needs."""
-    loaded = _python(
+    loaded = _run_python(
         "import pytest, json; before = set(sys.modules)\n"
         "import intercede_pytest; print(json.dumps(sorted(set(sys.modules) - before)))"
     )
@@ -42,7 +42,7 @@ def test_a_run_without_options_loads_no_module_of_the_kit(tmp_path: Path) -> Non
     )
     arguments = ["-q", "-p", "intercede_pytest", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
 
-    output = _python(
+    output = _run_python(
         "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
         f"import pytest; sys.exit(pytest.main({arguments!r}))"
     )
@@ -52,7 +52,7 @@ def test_a_run_without_options_loads_no_module_of_the_kit(tmp_path: Path) -> Non
 
 def test_the_options_are_one_group() -> None:
     """Each option begins with --intercede-, so that it clashes with no other plugin's."""
-    output = _python(
+    output = _run_python(
         "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
         "import pytest; sys.exit(pytest.main(['-p', 'intercede_pytest', '--help']))"
     )
@@ -69,7 +69,7 @@ def test_another_project_named_intercede_is_reported(tmp_path: Path, option: str
     (tmp_path / "intercede").mkdir()
     (tmp_path / "intercede" / "__init__.py").write_text('__version__ = "0.0.1a1"\n')
 
-    output = _python(
+    output = _run_python(
         f"import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'; sys.path.insert(0, {str(tmp_path)!r})\n"
         f"import pytest; sys.stderr = sys.stdout; print(pytest.main(['-p', 'intercede_pytest', {option!r}]))",
         tmp_path,

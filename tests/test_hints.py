@@ -10,7 +10,7 @@ from intercede import contract, discovery, registry
 from intercede.plugin import Plugin
 
 
-def _functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
+def _list_functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
     """Yield the functions of a module and the methods of its classes, private ones included."""
     for name, value in vars(module).items():
         if getattr(value, "__module__", "").startswith("intercede."):
@@ -23,7 +23,7 @@ def _functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
 @pytest.mark.parametrize("module", [contract, discovery, registry], ids=lambda module: module.__name__)
 def test_every_annotation_can_be_evaluated(module: object) -> None:
     """Annotations can be evaluated even if their types are imported only at use."""
-    for name, function in _functions(module):
+    for name, function in _list_functions(module):
         assert typing.get_type_hints(function).keys() <= {*inspect.signature(function).parameters, "return"}, name
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.batch.sites import finish, sh, until
+from tests.batch.sites import finish, make_script_spec, wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import JobHandle
@@ -20,7 +20,7 @@ def make_client(root: Path, scheduler: Scheduler | None = None, transport: Trans
 
 async def wait_for_file(path: Path) -> None:
     """Wait until a file exists."""
-    await until(lambda: asyncio.to_thread(path.exists), bool)
+    await wait_until(lambda: asyncio.to_thread(path.exists), bool)
 
 
 def get_submission(root: Path, handle: JobHandle) -> Path:
@@ -30,7 +30,7 @@ def get_submission(root: Path, handle: JobHandle) -> Path:
 
 async def make_jobs(root: Path, backend: BatchBackend, copies: int, **files: str) -> list[JobHandle]:
     """Run one copy, and make its submission look as if it had many copies with these files."""
-    handle = (await backend.submit(sh("true"))).handles[0]
+    handle = (await backend.submit(make_script_spec("true"))).handles[0]
     await finish(backend, [handle])
     place = get_submission(root, handle) / "copies"
     (place / "0" / "exit").unlink()

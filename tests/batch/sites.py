@@ -79,7 +79,7 @@ class Site:
         return self.root / submission_id / "copies" / index
 
 
-async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
+async def wait_until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
     """Call a function until its answer is good enough, for a limited time."""
     async with asyncio.timeout(SECONDS):
         while not enough(answer := await look()):  # noqa: ASYNC110 -- processes set no event
@@ -89,15 +89,17 @@ async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -
 
 async def finish(backend: BatchBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
     """Wait until all jobs are final, and return their statuses."""
-    return await until(lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values()))
+    return await wait_until(
+        lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values())
+    )
 
 
 async def wait_for_state(backend: BatchBackend, handle: JobHandle, state: JobState) -> None:
     """Wait until a job is in a state."""
-    await until(lambda: backend.status([handle]), lambda told: told[handle].state is state)
+    await wait_until(lambda: backend.status([handle]), lambda told: told[handle].state is state)
 
 
-def sh(script: str, *arguments: str, **fields: object) -> SubmissionSpec:
+def make_script_spec(script: str, *arguments: str, **fields: object) -> SubmissionSpec:
     """Return a specification that runs a script."""
     return SubmissionSpec.model_validate({"executable": "sh", "arguments": ("-c", script, "sh", *arguments), **fields})
 

@@ -279,17 +279,17 @@ class Overheard(LocalTransport):
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         """Run a command, and keep its stdin."""
-        sent = b"".join([piece async for piece in stdin or _nothing()])
+        sent = b"".join([piece async for piece in stdin or _send_nothing()])
         self.scripts.append(sent.decode("utf-8", "replace"))
-        return await super().run(argv, stdin=_piece(sent), stdout=stdout)
+        return await super().run(argv, stdin=_send(sent), stdout=stdout)
 
 
-async def _nothing() -> AsyncIterable[bytes]:
+async def _send_nothing() -> AsyncIterable[bytes]:
     return
     yield b""  # pragma: no cover
 
 
-async def _piece(data: bytes) -> AsyncIterable[bytes]:
+async def _send(data: bytes) -> AsyncIterable[bytes]:
     yield data
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.batch.sites import Counting, Site, T, finish, sh
+from tests.batch.sites import Counting, Site, T, finish, make_script_spec
 
 from intercede.batch import BatchBackend
 from intercede.contract.backend import CAPABILITIES, capabilities
@@ -30,7 +30,7 @@ async def test_each_verb_is_one_command_for_any_number_of_copies(site: Site, cop
 
     backend = site.backend(transport)
     _, entering = await used(backend.__aenter__())
-    submission, submitting = await used(backend.submit(sh("echo out", tag="t"), copies))
+    submission, submitting = await used(backend.submit(make_script_spec("echo out", tag="t"), copies))
     handles = list(submission.handles.values())
     await finish(backend, handles)
     _, status = await used(backend.status(handles))
@@ -61,7 +61,7 @@ async def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
             with pytest.raises(NotOpenError):
                 await call
         with pytest.raises(NotOpenError):
-            await backend.submit(sh("true"))
+            await backend.submit(make_script_spec("true"))
         async with backend:
             assert await backend.status([]) == {}
     await backend.__aexit__(None, None, None)
@@ -71,7 +71,7 @@ async def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
 async def test_foreign_handles_are_answered_alone(site: Site, backend: BatchBackend) -> None:
     """A foreign, hostile or unknown handle is answered in each verb and harms no other."""
     hostile = ["../../etc", "$(touch x)", "aaaaaaaaaaaaa.0\n", "aaaaaaaaaaaaa.00", "aaaaaaaaaaaaa.-1", "é", "'; exit"]
-    mine = (await backend.submit(sh("true"))).handles[0]
+    mine = (await backend.submit(make_script_spec("true"))).handles[0]
     foreign = [JobHandle(resource=mine.resource, job=job) for job in hostile]
     foreign.append(JobHandle(resource="another", job=mine.job))
     unknown = JobHandle(resource=mine.resource, job="a" * 13 + ".0")
@@ -108,7 +108,7 @@ async def test_commands_in_flight_limits_the_commands(site: Site) -> None:
 async def test_wrong_values_for_handles_are_type_errors(site: Site, verb: str) -> None:
     """A submission, its handles or a single handle in the place of handles is a TypeError that says what to write."""
     async with site.backend() as backend:
-        submission = await backend.submit(sh("exit 0"))
+        submission = await backend.submit(make_script_spec("exit 0"))
         asked: Callable[..., Awaitable[object]] = getattr(backend, verb)
         more = [site.dest] if verb == "fetch_output" else []
 

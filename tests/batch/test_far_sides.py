@@ -95,10 +95,14 @@ async def test_each_verb_works_with_each_shell(tmp_path: Path, shell: str, other
             await backend.submit(make_spec(tmp_path), make_copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))
         ).handles
         running, over = handles[3], [handles[index] for index in range(3)]
-        told = await until(lambda: backend.status(over), lambda told: all(each.state.final for each in told.values()))
+        told = await wait_until(
+            lambda: backend.status(over), lambda told: all(each.state.final for each in told.values())
+        )
         ends = [(told[handle].state, told[handle].exit_code, told[handle].signal) for handle in over]
         assert ends == [(JobState.DONE, 0, None), (JobState.FAILED, 3, None), (JobState.FAILED, None, 9)]
-        await until(lambda: backend.diagnostics([running]), lambda told: told[running].text == "input\nhush\nerr\n")
+        await wait_until(
+            lambda: backend.diagnostics([running]), lambda told: told[running].text == "input\nhush\nerr\n"
+        )
         assert (await backend.counts()).running == 1
         assert set(await backend.find("a\ttag")) == set(handles.values())
         assert (await backend.kill([running]))[running].ok
@@ -148,10 +152,12 @@ def make_copies(*ends: str) -> list[CopyVars]:
 
 async def finish(backend: BatchBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
     """Wait until all jobs are final, and return their statuses."""
-    return await until(lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values()))
+    return await wait_until(
+        lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values())
+    )
 
 
-async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
+async def wait_until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
     """Call a function until its answer is good enough, for a limited time."""
     async with asyncio.timeout(SECONDS):
         while not enough(answer := await look()):  # noqa: ASYNC110 -- processes set no event

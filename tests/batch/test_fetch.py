@@ -58,7 +58,7 @@ def make_backend(
     )
 
 
-def sh(script: str, *patterns: str, **fields: object) -> SubmissionSpec:
+def make_script_spec(script: str, *patterns: str, **fields: object) -> SubmissionSpec:
     """Return a specification that runs a script and names files."""
     outputs = OutputSpec(members=tuple(OutputMember(pattern=each) for each in patterns))
     return SubmissionSpec.model_validate(
@@ -78,7 +78,7 @@ async def submit_and_finish(backend: BatchBackend, spec: SubmissionSpec, copies:
 @pytest.mark.asyncio
 async def test_a_failed_listing_replaces_no_files(tmp_path: Path, backend: BatchBackend, shim: Shim) -> None:
     """A fetch whose listing fails is not ok, and earlier files stay."""
-    handle = (await submit_and_finish(backend, sh("echo precious")))[0]
+    handle = (await submit_and_finish(backend, make_script_spec("echo precious")))[0]
     first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     shim("find", "exit 1")
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -93,7 +93,7 @@ async def test_a_failed_listing_replaces_no_files(tmp_path: Path, backend: Batch
 async def test_an_unreadable_directory_affects_one_job(tmp_path: Path, backend: BatchBackend, shim: Shim) -> None:
     """A job with an unreadable directory is not ok and its other files arrive, and the other jobs are ok."""
     shim("find", 'bad=0; for a; do case $a in */copies/1/work) bad=1 ;; esac; done; "$REAL" "$@"; exit "$bad"')
-    handles = await submit_and_finish(backend, sh("echo out", "*.txt"), 3)
+    handles = await submit_and_finish(backend, make_script_spec("echo out", "*.txt"), 3)
     outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
     assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
     assert outputs[handles[1]].stdout is not None
@@ -102,7 +102,7 @@ async def test_an_unreadable_directory_affects_one_job(tmp_path: Path, backend: 
 @pytest.mark.asyncio
 async def test_names_may_have_newlines(tmp_path: Path, backend: BatchBackend) -> None:
     """A pattern and the name of stdout may have newlines."""
-    spec = sh("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
+    spec = make_script_spec("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
     handle = (await submit_and_finish(backend, spec))[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert (output.ok, output.missing) == (True, ())
@@ -117,7 +117,7 @@ async def test_a_job_that_ends_during_a_fetch_is_fetched_whole(tmp_path: Path) -
     go = tmp_path / "go"
     meddling = f': >{go}; for copy in ./*/copies/0; do until read -r _ <"$copy/exit"; do sleep 0.05; done; done'
     async with make_backend(tmp_path) as backend, make_backend(tmp_path, Meddling(meddling)) as meddled:
-        submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
+        submission = await backend.submit(make_script_spec(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
         handle = submission.handles[0]
         output = (await meddled.fetch_output([handle], tmp_path / "dest"))[handle]
         assert (output.ok, output.reason) == (True, None)
@@ -132,7 +132,7 @@ async def test_a_killed_job_is_fetched_without_a_status_before(
     """A killed job is fetched by a second command if no status was queried before, and nothing else is touched."""
     inside = f'case $each in /*) case $each in {tmp_path}/*) ;; *) echo "$each is not ours" >&2; exit 1 ;; esac ;; esac'
     shim("mkdir", f'for each; do {inside}; done; exec "$REAL" "$@"')
-    handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
+    handle = (await backend.submit(make_script_spec("echo out; exec sleep 60"), 1)).handles[0]
     async with asyncio.timeout(SECONDS):
         while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110 -- jobs tell no event
             await asyncio.sleep(0.02)
@@ -148,7 +148,7 @@ async def test_stdout_is_fetched_first(tmp_path: Path) -> None:
     """Stdout is fetched before other files if a job exceeds its limits, wherever its file lies."""
     place = BatchBackend(LocalTransport(), DirectScheduler(4, 0), root=str(tmp_path / "root"), max_bytes=1000)
     async with place as backend:
-        spec = sh("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
+        spec = make_script_spec("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
         handles = await submit_and_finish(backend, spec, 6)
         outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
         for output in outputs.values():
@@ -172,7 +172,7 @@ async def test_old_files_in_a_jobs_directory_are_replaced(tmp_path: Path, backen
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "stdout").write_text("theirs\n")
-    handle = (await submit_and_finish(backend, sh("echo out")))[0]
+    handle = (await submit_and_finish(backend, make_script_spec("echo out")))[0]
     place = tmp_path / "dest" / handle.job
     place.parent.mkdir()
     LIES_THERE[what](place, elsewhere)
@@ -190,7 +190,11 @@ async def test_a_directory_without_wanted_files_is_not_listed(
 ) -> None:
     """The working directory of a job is not listed if none of its files is wanted."""
     shim("find", 'for a; do case $a in */work) echo "$a" >&2; exit 1 ;; esac; done; exec "$REAL" "$@"')
-    handle = (await submit_and_finish(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
+    handle = (
+        await submit_and_finish(
+            backend, make_script_spec("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")
+        )
+    )[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert output.ok, output.reason
     assert output.stdout is not None
@@ -201,9 +205,9 @@ async def test_a_directory_without_wanted_files_is_not_listed(
 @pytest.mark.parametrize("what", ["copies/0", ""], ids=["copy", "submission"])
 async def test_a_job_that_is_purged_during_a_fetch_is_not_ok(tmp_path: Path, backend: BatchBackend, what: str) -> None:
     """A job that is purged during a fetch is not ok, the others are, and earlier files stay."""
-    handle = (await submit_and_finish(backend, sh("echo precious")))[0]
+    handle = (await submit_and_finish(backend, make_script_spec("echo precious")))[0]
     first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-    live = (await backend.submit(sh("sleep 60"))).handles[0]
+    live = (await backend.submit(make_script_spec("sleep 60"))).handles[0]
     victim = f"./{handle.job.partition('.')[0]}/{what}"
     async with make_backend(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
         outputs = await meddled.fetch_output([handle, live], tmp_path / "dest")
@@ -231,7 +235,7 @@ async def test_only_named_inputs_are_fetched(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("old")
     inputs = tuple(FileRef(name=name, source=tmp_path / "in") for name in ("state", "d/a", "d/b", "new\nline"))
     outputs = OutputSpec(members=(OutputMember(pattern="state"),), include_unlisted=True)
-    spec = sh("echo new >state; echo 1 >d/c", inputs=inputs, outputs=outputs)
+    spec = make_script_spec("echo new >state; echo 1 >d/c", inputs=inputs, outputs=outputs)
     async with make_backend(tmp_path, max_files=4) as backend:
         handle = (await submit_and_finish(backend, spec))[0]
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -243,7 +247,7 @@ async def test_only_named_inputs_are_fetched(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_pattern_that_matches_stdout_is_not_missing(tmp_path: Path, backend: BatchBackend) -> None:
     """A pattern that matches only the file of stdout is not missing."""
-    handle = (await submit_and_finish(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
+    handle = (await submit_and_finish(backend, make_script_spec("echo hi", "out*", "err", stdout="out.txt")))[0]
     output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
     assert (output.ok, output.missing, dict(output.files)) == (True, ("err",), {})
     assert output.stdout is not None
@@ -254,7 +258,7 @@ async def test_max_seconds_limits_the_whole_fetch(tmp_path: Path, shim: Shim) ->
     """A fetch of many slow commands is stopped after max_seconds, and the jobs say so."""
     shim("find", f'sleep 0.4; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
     async with make_backend(tmp_path, max_seconds=1) as backend:
-        spec = sh("echo out", "x" * 4000)  # a name that is long enough to be listed alone
+        spec = make_script_spec("echo out", "x" * 4000)  # a name that is long enough to be listed alone
         handles = [(await submit_and_finish(backend, spec))[0] for _ in range(6)]
         outputs = await backend.fetch_output(handles, tmp_path / "dest")
         reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}
@@ -275,7 +279,7 @@ async def test_max_seconds_works_without_timeout(
             if tool.name != "timeout" and not (place / tool.name).is_symlink():
                 (place / tool.name).symlink_to(tool)
     monkeypatch.setenv("PATH", str(place))
-    handle = (await submit_and_finish(backend, sh("echo out")))[0]
+    handle = (await submit_and_finish(backend, make_script_spec("echo out")))[0]
     began = time.monotonic()
     assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
     assert time.monotonic() - began < SECONDS  # not max_seconds, which is an hour

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.batch.clients import get_submission, make_client, make_jobs
-from tests.batch.sites import sh, until
+from tests.batch.sites import make_script_spec, wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import JobState
@@ -37,9 +37,9 @@ async def test_a_kill_counts_only_for_later_ends(
 @pytest.mark.asyncio
 async def test_a_kill_does_not_change_an_earlier_end(root: Path, backend: BatchBackend) -> None:
     """A kill of a job that has died of its own signal leaves the reason as it is, even without a status before."""
-    handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
+    handle = (await backend.submit(make_script_spec("kill -11 $$"))).handles[0]
     record = get_submission(root, handle) / "copies" / "0" / "exit"
-    await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
+    await wait_until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
     assert (await backend.kill([handle]))[handle].ok
     status = (await backend.status([handle]))[handle]
     assert (status.state, status.signal, status.reason) == (JobState.FAILED, 11, "signal")

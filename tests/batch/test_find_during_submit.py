@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.batch.clients import get_submission, make_client, wait_for_file
-from tests.batch.sites import SECONDS, finish, sh, until
+from tests.batch.sites import SECONDS, finish, make_script_spec, wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import SchedulerError, TransportError
@@ -49,7 +49,7 @@ class Batchlike(DirectScheduler):
 async def test_a_find_during_a_submit_returns_all_jobs(root: Path) -> None:
     """Counts during a submit write no native ids, and a find waits for its end and returns all jobs."""
     async with make_client(root, Batchlike(4, 1)) as backend, make_client(root, Batchlike(4, 1)) as other:
-        submitting = asyncio.create_task(backend.submit(sh("sleep 60", tag="t"), 4))
+        submitting = asyncio.create_task(backend.submit(make_script_spec("sleep 60", tag="t"), 4))
         await wait_for_file(root / "waiting")
         await other.counts()
         assert list_natives(root) == []
@@ -73,7 +73,7 @@ async def test_a_job_that_is_listed_later_is_found(root: Path) -> None:
     scheduler = Batchlike(4, 1)
     async with make_client(root, Batchlike(4, 1)) as backend, make_client(root, scheduler) as other:
         root.joinpath("gate").touch()
-        handles = (await backend.submit(sh("sleep 60", tag="t"), 4)).handles
+        handles = (await backend.submit(make_script_spec("sleep 60", tag="t"), 4)).handles
         (get_submission(root, handles[0]) / "submitted").unlink()
         assert await other.find("t") == [handles[0]]
         told = await other.status(list(handles.values()))
@@ -114,8 +114,8 @@ async def test_a_find_waits_for_an_unfinished_upload(root: Path) -> None:
     """A find waits for an upload with its tag, and not for one with another tag."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
-        submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))
-        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        submitting = asyncio.create_task(backend.submit(make_script_spec("true", tag="t"), MANY))
+        await wait_until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
         finding = asyncio.create_task(other.find("t"))
         assert await other.find("another") == []
         await asyncio.wait({finding}, timeout=0.2)
@@ -131,8 +131,8 @@ async def test_a_find_does_not_wait_for_a_cancelled_upload(root: Path) -> None:
     """A find does not wait for an upload that was cancelled."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
-        submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))
-        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        submitting = asyncio.create_task(backend.submit(make_script_spec("true", tag="t"), MANY))
+        await wait_until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
         submitting.cancel()
         async with asyncio.timeout(SECONDS):
             assert await other.find("t") == []
@@ -143,7 +143,7 @@ async def test_a_find_does_not_wait_for_a_cancelled_upload(root: Path) -> None:
 async def test_a_find_ignores_a_reused_pid(root: Path, backend: BatchBackend, start: str) -> None:
     """A find does not wait for a process that has the pid of the submitting one and another start time."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    handle = (await backend.submit(sh("true", tag="t"))).handles[0]
+    handle = (await backend.submit(make_script_spec("true", tag="t"))).handles[0]
     await finish(backend, [handle])
     (get_submission(root, handle) / "submitted").unlink()
     queuer = get_submission(root, handle) / "queuer"
@@ -191,9 +191,9 @@ async def test_a_cancelled_submit_is_stopped_by_the_next_find(root: Path) -> Non
         transport.free.clear()
         before = transport.answered
         finding = asyncio.create_task(backend.find("t"))
-        await until(lambda: asyncio.sleep(0, transport.answered), lambda answered: answered > before)
-        submitting = asyncio.create_task(backend.submit(sh("echo ran >../../../../ran", tag="t")))
-        await until(lambda: asyncio.sleep(0, transport.begun), bool)
+        await wait_until(lambda: asyncio.sleep(0, transport.answered), lambda answered: answered > before)
+        submitting = asyncio.create_task(backend.submit(make_script_spec("echo ran >../../../../ran", tag="t")))
+        await wait_until(lambda: asyncio.sleep(0, transport.begun), bool)
         submitting.cancel()
         await asyncio.wait({submitting})
         transport.free.set()
@@ -217,8 +217,8 @@ async def test_a_find_stops_a_stalled_upload(root: Path) -> None:
     """A find stops an upload from another host that has stalled for half a minute, which then starts no job."""
     transport = Stalls()
     async with make_client(root, transport=transport) as backend, make_client(root) as other:
-        submitting = asyncio.create_task(backend.submit(sh("true", tag="t"), MANY))
-        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        submitting = asyncio.create_task(backend.submit(make_script_spec("true", tag="t"), MANY))
+        await wait_until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
         await asyncio.to_thread(pretend_another_host, root)
         async with asyncio.timeout(90):
             assert await other.find("t") == []

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import SECONDS, Site, finish, read_file, sh, until, wait_for_state
+from tests.batch.sites import SECONDS, Site, finish, make_script_spec, read_file, wait_for_state, wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract import CommandResult, JobHandle, JobState, JobStatus, OpOutcome
@@ -20,10 +20,10 @@ async def test_a_kill_ends_one_job_with_its_children(
 ) -> None:
     """A kill ends a job that ignores SIGTERM, with its children, and leaves other copies. A second kill is ok."""
     script = 'trap "" TERM; echo $$ >pid; sh -c "echo \\$\\$ >child; sleep 60; sleep 60" & wait; wait; sleep 60'
-    handles = (await backend.submit(sh(script), 2)).handles
+    handles = (await backend.submit(make_script_spec(script), 2)).handles
     for handle in handles.values():
         await wait_for_state(backend, handle, JobState.RUNNING)
-        await until(partial(read_file, site.directory(handle) / "work" / "child"), bool)
+        await wait_until(partial(read_file, site.directory(handle) / "work" / "child"), bool)
     for _ in range(2):
         assert (await backend.kill([handles[0]]))[handles[0]].ok
     status = (await finish(backend, [handles[0]]))[handles[0]]
@@ -42,7 +42,7 @@ async def test_a_job_killed_right_after_submit_never_reaches_its_end(
     """A job that is killed right after submit is KILLED and never reaches its last line, queued or running."""
     marks, go = site.root.parent / "marks", site.root.parent / "go"
     marks.mkdir()
-    spec = sh(f"until [ -e '{go}' ]; do sleep 0.05; done; touch '{marks}'/$$")
+    spec = make_script_spec(f"until [ -e '{go}' ]; do sleep 0.05; done; touch '{marks}'/$$")
     async with site.backend(slots=2) as backend:
         for _ in range(3):
             handles = list((await backend.submit(spec, 6)).handles.values())
@@ -59,7 +59,7 @@ async def test_a_job_killed_right_after_submit_never_reaches_its_end(
 @pytest.mark.asyncio
 async def test_purging_removes_a_job_and_the_last_its_submission(site: Site, backend: BatchBackend) -> None:
     """A purged job is unknown, not found and not fetched, and the last one removes the submission."""
-    spec = sh("mkdir -p a/b; touch a/b/c; chmod 500 a/b a", tag="t")
+    spec = make_script_spec("mkdir -p a/b; touch a/b/c; chmod 500 a/b a", tag="t")
     handles = (await backend.submit(spec, 3)).handles
     await finish(backend, handles.values())
     assert (await backend.purge([handles[1]]))[handles[1]].ok
@@ -97,7 +97,7 @@ async def _kill_silently(root: Path, state: JobState) -> OpOutcome:
     scheduler = Silent(grace_s=1)
     scheduler.state = state
     async with BatchBackend(LocalTransport(), DirectScheduler(grace_s=1), root=str(root)) as backend:
-        handle: JobHandle = (await backend.submit(sh("sleep 60"))).handles[0]
+        handle: JobHandle = (await backend.submit(make_script_spec("sleep 60"))).handles[0]
         await wait_for_state(backend, handle, JobState.RUNNING)
         async with BatchBackend(LocalTransport(), scheduler, root=str(root)) as silent:
             outcome = (await silent.kill([handle]))[handle]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.batch.clients import make_client
-from tests.batch.sites import until
+from tests.batch.sites import wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import NotOpenError
@@ -54,7 +54,7 @@ async def test_leaving_ends_a_waiting_status(root: Path) -> None:
     backend: BatchBackend = await make_client(root, transport=transport).__aenter__()
     (handle,) = [JobHandle(resource=(root / "resource-id").read_text().strip(), job="a" * 13 + ".0")]
     asking = asyncio.create_task(backend.status([handle]))
-    await until(lambda: asyncio.sleep(0, transport.commands), lambda commands: commands == 2)
+    await wait_until(lambda: asyncio.sleep(0, transport.commands), lambda commands: commands == 2)
     leaving = asyncio.create_task(backend.__aexit__(None, None, None))
     await transport.ending.wait()
     leaving.cancel()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.batch.clients import get_submission, make_client
-from tests.batch.sites import finish, sh, until
+from tests.batch.sites import finish, make_script_spec, wait_until
 from tests.prefixed import Prefixed
 
 from intercede.batch import BatchBackend
@@ -21,7 +21,7 @@ QUEUER = (
 @pytest.mark.asyncio
 async def test_a_find_waits_for_a_submit_in_another_pid_namespace(root: Path, backend: BatchBackend) -> None:
     """A find waits for a submit in a container that shares home, host name and boot id. See gbrain #2840."""
-    handle = (await backend.submit(sh("true", tag="t"))).handles[0]
+    handle = (await backend.submit(make_script_spec("true", tag="t"))).handles[0]
     await finish(backend, [handle])
     place = get_submission(root, handle)
     (place / "submitted").rename(place / "aside")
@@ -53,8 +53,8 @@ async def test_a_find_waits_for_a_submit_in_another_pid_namespace(root: Path, ba
 async def test_a_job_of_another_pid_namespace_is_left_alone(root: Path, backend: BatchBackend, verb: str) -> None:
     """A job in another pid namespace is neither lost, killed nor purged, and the answer says where it runs."""
     tmp = root.parent
-    handle = (await backend.submit(sh(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
-    await until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)
+    handle = (await backend.submit(make_script_spec(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
+    await wait_until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)
     async with make_client(root, transport=Prefixed("unshare", "--pid", "--fork", "--mount-proc")) as other:
         if verb == "status":
             told = (await other.status([handle]))[handle]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import Counting, Site, finish, make_outputs, sh, until
+from tests.batch.sites import Counting, Site, finish, make_outputs, make_script_spec, wait_until
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import (
@@ -24,7 +24,9 @@ async def test_only_wanted_files_are_fetched(site: Site, backend: BatchBackend) 
     script = (
         "mkdir -p logs/deep .dot; echo 1 >a.txt; echo 2 >b.log; echo 3 >logs/deep/c; echo 4 >.dot/d; : >empty; echo out"
     )
-    spec = sh(script, outputs=make_outputs("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err")
+    spec = make_script_spec(
+        script, outputs=make_outputs("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err"
+    )
     handle = (await backend.submit(spec)).handles[0]
     await finish(backend, [handle])
     for _ in range(2):
@@ -56,7 +58,7 @@ async def test_files_with_hostile_names_are_fetched_without_links(
         f"os.symlink({str(tmp_path)!r}, 'dirlink'); os.mkfifo('fifo')\n"
         "os.link('a b.f', 'hard')\n"
     )
-    spec = sh(f"{sys.executable} {tmp_path / 'make.py'}", outputs=make_outputs(include_unlisted=True))
+    spec = make_script_spec(f"{sys.executable} {tmp_path / 'make.py'}", outputs=make_outputs(include_unlisted=True))
     handle = (await backend.submit(spec)).handles[0]
     assert (await finish(backend, [handle]))[handle].state is JobState.DONE
     output = (await backend.fetch_output([handle], site.dest))[handle]
@@ -72,7 +74,7 @@ async def test_files_with_hostile_names_are_fetched_without_links(
 @pytest.mark.asyncio
 async def test_a_job_over_the_limits_is_not_ok(site: Site) -> None:
     """A job over the limits is not ok, stdout and fitting files arrive, and the other jobs are ok."""
-    spec = sh(
+    spec = make_script_spec(
         'n=1; [ "$MANY" = no ] || n=9; for i in $(seq $n); do printf 12345 >f$i; done', outputs=make_outputs("f*")
     )
     copies = [CopyVars(environment={"MANY": many}) for many in ("no", "yes")]
@@ -95,9 +97,9 @@ async def test_a_job_over_the_limits_is_not_ok(site: Site) -> None:
 @pytest.mark.asyncio
 async def test_an_unfinished_job_is_fetched_whole_later(site: Site, backend: BatchBackend) -> None:
     """Output of a running job is not ok, and is fetched whole after its end. Diagnostics show the output so far."""
-    spec = sh("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=make_outputs("go"))
+    spec = make_script_spec("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=make_outputs("go"))
     handle = (await backend.submit(spec)).handles[0]
-    shown = await until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
+    shown = await wait_until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
     assert shown[handle].text == "early\n"
     early = (await backend.fetch_output([handle], site.dest))[handle]
     assert (early.ok, early.reason and early.reason.partition(":")[0]) == (False, "running")
@@ -117,7 +119,7 @@ async def test_packing_that_takes_too_long_is_stopped(site: Site, backend: Batch
     slow.mkdir()
     (slow / "tar").write_text('#!/bin/sh\ncase "$*" in *-cf*) sleep 30 ;; esac\nexec /usr/bin/env -u PATH tar "$@"\n')
     (slow / "tar").chmod(0o755)
-    handle = (await backend.submit(sh("echo out"))).handles[0]
+    handle = (await backend.submit(make_script_spec("echo out"))).handles[0]
     await finish(backend, [handle])
     patience = BatchBackend(
         Counting({"PATH": f"{slow}:{os.environ['PATH']}"}),
@@ -135,7 +137,7 @@ async def test_packing_that_takes_too_long_is_stopped(site: Site, backend: Batch
 async def test_a_file_that_changes_during_packing_is_not_ok(site: Site, backend: BatchBackend) -> None:
     """A file that a surviving process writes during the packing arrives with its real bytes, or is not ok."""
     writer = "(while [ -e go ]; do head -c 3000000 /dev/zero | tr '\\0' x >f; : >f; done) >/dev/null 2>&1 & sleep 0.2"
-    spec = sh(f": >go; {writer}", outputs=OutputSpec(members=(OutputMember(pattern="f"),)))
+    spec = make_script_spec(f": >go; {writer}", outputs=OutputSpec(members=(OutputMember(pattern="f"),)))
     handle = (await backend.submit(spec)).handles[0]
     await finish(backend, [handle])
     try:
@@ -150,7 +152,7 @@ async def test_a_file_that_changes_during_packing_is_not_ok(site: Site, backend:
 async def test_the_destination_may_be_text(site: Site) -> None:
     """The destination of fetch_output may be a text instead of a path."""
     async with site.backend() as backend:
-        handles = (await backend.submit(sh("echo here"))).handles.values()
+        handles = (await backend.submit(make_script_spec("echo here"))).handles.values()
         await finish(backend, handles)
         (output,) = (await backend.fetch_output(handles, str(site.dest))).values()
 

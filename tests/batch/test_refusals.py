@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretBytes
 from tests.batch.clients import make_client
-from tests.batch.sites import finish, sh
+from tests.batch.sites import finish, make_script_spec
 
 from intercede.contract.errors import LimitError, SchedulerError
 from intercede.contract.job import CopyVars, JobState
@@ -34,7 +34,7 @@ async def test_a_limit_of_the_transport_leaves_the_job(root: Path) -> None:
     """A LimitError of the transport does not mean that nothing was queued, so the job is found and ends."""
     async with make_client(root, transport=Throttled()) as backend:
         with pytest.raises(LimitError, match="too many connections"):
-            await backend.submit(sh("sleep 0.2", tag="t"))
+            await backend.submit(make_script_spec("sleep 0.2", tag="t"))
         (handle,) = await backend.find("t")
         assert (await finish(backend, [handle]))[handle].state is JobState.DONE
 
@@ -56,7 +56,7 @@ async def test_a_limit_of_the_scheduler_leaves_nothing(root: Path) -> None:
     """A LimitError of the scheduler holds its reason, and no file of the submission is left."""
     async with make_client(root, Full()) as backend:
         with pytest.raises(LimitError, match="this is one too many"):
-            await backend.submit(sh("true", tag="t"), 2)
+            await backend.submit(make_script_spec("true", tag="t"), 2)
         assert await backend.find("t") == []
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
@@ -75,6 +75,6 @@ async def test_a_certain_refusal_leaves_nothing(root: Path) -> None:
     async with make_client(root, Refuses(4)) as backend:
         copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
         with pytest.raises(SchedulerError, match="no such queue"):
-            await backend.submit(sh("sleep 1", tag="t"), copies)
+            await backend.submit(make_script_spec("sleep 1", tag="t"), copies)
         assert await backend.find("t") == []
     assert [each.name for each in root.iterdir() if not each.name.startswith(".")] == ["resource-id"]

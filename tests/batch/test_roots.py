@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.batch.sites import Counting, Site, finish, sh
+from tests.batch.sites import Counting, Site, finish, make_script_spec
 
 from intercede.batch import BatchBackend
 from intercede.batch.remote.api import load_script
@@ -54,7 +54,7 @@ async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
         (tmp_path / "root").mkdir()
         os.chown(tmp_path / "root", 23456, 23456)
         with pytest.raises(ResourceError):
-            await backend.submit(sh("true"))
+            await backend.submit(make_script_spec("true"))
         with pytest.raises(ResourceError, match="does not belong to the user any more"):
             await backend.counts()
     assert list((tmp_path / "root").iterdir()) == []
@@ -67,7 +67,7 @@ async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
     home.mkdir()
     for _ in range(2):
         async with BatchBackend(Counting({"HOME": str(home)}), DirectScheduler()) as backend:
-            handle = (await backend.submit(sh("true"))).handles[0]
+            handle = (await backend.submit(make_script_spec("true"))).handles[0]
             assert handle.resource == (home / ".intercede" / "resource-id").read_text().strip()
             await finish(backend, [handle])
     assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
@@ -80,7 +80,7 @@ async def test_foreign_files_in_the_root_are_ignored(site: Site) -> None:
     """Foreign files and directories in the root are ignored, whatever their names."""
     async with asyncio.timeout(20):
         async with site.backend() as backend:
-            handle = (await backend.submit(sh("true", tag="mine"))).handles[0]
+            handle = (await backend.submit(make_script_spec("true", tag="mine"))).handles[0]
             await finish(backend, [handle])
             root = site.root
             for name in ("x-$(touch owned)", "stray", handle.job.split(".")[0]):

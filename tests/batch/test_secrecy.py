@@ -50,7 +50,7 @@ def make_backend(
     return BatchBackend(transport or LocalTransport(), DirectScheduler(slots, grace_s), root=str(root / "root"))
 
 
-def sh(script: str, **fields: object) -> SubmissionSpec:
+def make_script_spec(script: str, **fields: object) -> SubmissionSpec:
     """Return a specification that runs a script."""
     return SubmissionSpec.model_validate({"executable": "sh", "arguments": ("-c", script), **fields})
 
@@ -77,7 +77,7 @@ def make_copy() -> CopyVars:
 @pytest.mark.asyncio
 async def test_a_killed_job_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
     """A kill removes the secrets of running and queued copies, without a later command."""
-    handles = (await backend.submit(sh(STUBBORN), [make_copy(), make_copy()])).handles
+    handles = (await backend.submit(make_script_spec(STUBBORN), [make_copy(), make_copy()])).handles
     wait_until((get_work(tmp_path, handles[0]) / "ready").exists)
     assert all(outcome.ok for outcome in (await backend.kill(list(handles.values()))).values())
     tokens = [get_work(tmp_path, handle) / "token" for handle in handles.values()]
@@ -88,7 +88,9 @@ async def test_a_killed_job_keeps_no_secret(tmp_path: Path, backend: BatchBacken
 async def test_a_job_killed_at_its_start_keeps_no_secret(tmp_path: Path) -> None:
     """A copy that is killed as it begins removes its own secrets."""
     async with make_backend(tmp_path) as backend:
-        running, waiting = (await backend.submit(sh(STUBBORN), [make_copy(), make_copy()])).handles.values()
+        running, waiting = (
+            await backend.submit(make_script_spec(STUBBORN), [make_copy(), make_copy()])
+        ).handles.values()
         wait_until((get_work(tmp_path, running) / "ready").exists)
         (get_work(tmp_path, waiting).parents[2] / "direct" / "1.kill").touch()
         assert (await backend.kill([running]))[running].ok
@@ -99,7 +101,7 @@ async def test_a_job_killed_at_its_start_keeps_no_secret(tmp_path: Path) -> None
 async def test_a_job_ended_by_others_keeps_no_secret(tmp_path: Path) -> None:
     """The status that writes down the final state removes the secrets of a copy that a batch system ended."""
     async with make_backend(tmp_path, grace_s=3) as backend:
-        handle = (await backend.submit(sh(STUBBORN), [make_copy()])).handles[0]
+        handle = (await backend.submit(make_script_spec(STUBBORN), [make_copy()])).handles[0]
         wait_until((get_work(tmp_path, handle) / "ready").exists)
         assert (await backend.kill([handle]))[handle].ok
         group = (get_work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
@@ -113,7 +115,9 @@ async def test_a_job_ended_by_others_keeps_no_secret(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_job_beyond_its_wall_time_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
     """The runner removes the secrets of a copy that it ends for its wall time."""
-    handle = (await backend.submit(sh(STUBBORN, resources=Resources(wall_time_s=1)), [make_copy()])).handles[0]
+    handle = (
+        await backend.submit(make_script_spec(STUBBORN, resources=Resources(wall_time_s=1)), [make_copy()])
+    ).handles[0]
     wait_until((get_work(tmp_path, handle) / "ready").exists)
     wait_until(lambda: not (get_work(tmp_path, handle) / "token").exists())
 
@@ -122,7 +126,7 @@ async def test_a_job_beyond_its_wall_time_keeps_no_secret(tmp_path: Path, backen
 async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
     """An upload that is cancelled leaves no file in the root."""
     async with make_backend(tmp_path, Halting(asyncio.Event().wait)) as backend:
-        submit = asyncio.create_task(backend.submit(sh("true"), [make_copy()]))
+        submit = asyncio.create_task(backend.submit(make_script_spec("true"), [make_copy()]))
         async with asyncio.timeout(SECONDS):
             while len(list((tmp_path / "root").iterdir())) < 3:  # noqa: ASYNC110 -- tar sets no event
                 await asyncio.sleep(0.02)

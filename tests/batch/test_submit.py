@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretBytes
-from tests.batch.sites import Chunky, Counting, Site, finish, make_outputs, sh
+from tests.batch.sites import Chunky, Counting, Site, finish, make_outputs, make_script_spec
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import (
@@ -32,7 +32,7 @@ async def test_arguments_and_environment_arrive_byte_for_byte(site: Site, backen
     """Arguments and variables arrive byte for byte, and a copy's variables replace those of the specification."""
     script = 'printf "%s\\0" "$@" "$ODD" "$WHO" "$IFS"'
     copies = [CopyVars(environment={"WHO": f"copy {index}\n", "IFS": "e"}) for index in range(12)]
-    spec = sh(script, *ARGUMENTS, environment={"ODD": 'it\'s\n"$odd"\n', "WHO": "nobody"})
+    spec = make_script_spec(script, *ARGUMENTS, environment={"ODD": 'it\'s\n"$odd"\n', "WHO": "nobody"})
     submission = await backend.submit(spec, copies)
     await finish(backend, submission.handles.values())
     outputs = await backend.fetch_output(list(submission.handles.values()), site.dest)
@@ -93,7 +93,7 @@ async def test_inputs_and_secrets_arrive_and_are_not_fetched(site: Site, backend
     """Inputs arrive in their directories. A secret has mode 0600 in its own copy, and is removed at the end."""
     (tmp_path / "in").write_bytes(b"\0\xff" * 1000)
     script = "cmp in.bin d/e.bin && stat -c %a token && cat token && mkdir sub && cp token sub/mine && ls -A"
-    spec = sh(
+    spec = make_script_spec(
         script,
         inputs=(FileRef(name="in.bin", source=tmp_path / "in"), FileRef(name="d/e.bin", source=tmp_path / "in")),
         outputs=make_outputs(include_unlisted=True),
@@ -118,7 +118,7 @@ async def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) 
     transport = Counting()
     async with site.backend(transport) as backend:
         copies = [CopyVars(secrets={"token": SecretBytes(b"hush-hush")}, environment={"V": "quiet-value"})]
-        handle = (await backend.submit(sh("sleep 0.2; exit 3"), copies)).handles[0]
+        handle = (await backend.submit(make_script_spec("sleep 0.2; exit 3"), copies)).handles[0]
         told = await finish(backend, [handle])
         assert "hush-hush" not in repr((transport.commands, handle, told))
         assert "quiet-value" not in repr(transport.commands)
@@ -159,7 +159,7 @@ async def test_a_wholly_refused_submission_leaves_nothing(site: Site) -> None:
     """A submission whose copies are all refused is a retryable LimitError, and leaves nothing in the root."""
     async with BatchBackend(Counting(), Chunky(1), root=str(site.root)) as backend:
         with pytest.raises(LimitError, match="over a limit") as caught:
-            await backend.submit(sh("true", tag="t"), 1)
+            await backend.submit(make_script_spec("true", tag="t"), 1)
         assert caught.value.retryable
         assert await backend.find("t") == []
     assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
@@ -184,7 +184,7 @@ async def test_a_cut_archive_starts_nothing(site: Site) -> None:
 
     async with site.backend(Cutting()) as backend:
         with pytest.raises(TransportError):
-            await backend.submit(sh("true", tag="t"))
+            await backend.submit(make_script_spec("true", tag="t"))
         assert await backend.find("t") == []
 
 

@@ -22,10 +22,10 @@ class Exporting(DirectScheduler):
         """Return a fragment that starts the runner by `ic_tool`."""
         script = super().submit_script(batch).replace("    setsid setsid sh", "    ic_tool setsid setsid sh")
         assert "ic_tool setsid" in script
-        return f"ic_tool sh -c {_quoted(f'printf {SEEN} >tool')}\n{script}"
+        return f"ic_tool sh -c {_quote(f'printf {SEEN} >tool')}\n{script}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -91,7 +91,7 @@ def run(*command: str | Path, seconds: float, **variables: str) -> "subprocess.C
         return subprocess.CompletedProcess(bounded, ended.returncode, out.read(), err.read())
 
 
-def until(condition: Callable[[], object], seconds: float) -> None:
+def wait_until_true(condition: Callable[[], object], seconds: float) -> None:
     """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -146,10 +146,10 @@ class Host:
         """Kill each process of one name."""
         self.signal(process, signal.SIGTERM)
         try:
-            until(lambda: not self.pids(process), 10)
+            wait_until_true(lambda: not self.pids(process), 10)
         except AssertionError:
             self.signal(process, signal.SIGKILL)
-            until(lambda: not self.pids(process), 5)
+            wait_until_true(lambda: not self.pids(process), 5)
 
 
 @dataclass(frozen=True)
@@ -297,4 +297,4 @@ def line(daemons: Daemons) -> Iterator[Line]:
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object], float], None]:
     """Return a function that waits for a condition, for a number of seconds at most."""
-    return until
+    return wait_until_true

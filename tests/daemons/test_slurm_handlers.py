@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.daemons.test_slurm_states import Life, living
+from tests.daemons.test_slurm_states import Life, open_life
 
 from intercede.contract import CopyVars, JobState, JobStatus, Resources, SubmissionSpec
 
@@ -89,7 +89,12 @@ BY_THEMSELVES: Told = [(JobState.DONE, None, 0), (JobState.FAILED, "exit_code", 
 @pytest.mark.asyncio
 async def test_each_kind_of_end_has_its_reason(site: Host) -> None:
     """A job is killed by the user, by the site or by its time limit. One that signals itself ends by its exit code."""
-    async with living(site) as limited, living(site) as killed, living(site) as cancelled, living(site) as own:
+    async with (
+        open_life(site) as limited,
+        open_life(site) as killed,
+        open_life(site) as cancelled,
+        open_life(site) as own,
+    ):
         await begin(limited, HANDLES, 20, wall_time_s=30)
         await begin(killed, HANDLES)
         await begin(cancelled, HANDLES)
@@ -118,7 +123,7 @@ def run_urgent(host: Host) -> Generator[None]:
 @pytest.mark.asyncio
 async def test_a_preempted_job_says_so(site: Host) -> None:
     """A job that Slurm cancels for a more urgent one is FAILED(preempted)."""
-    async with living(site) as life:
+    async with open_life(site) as life:
         await begin(life, HANDLES, MANY, queue="cancelled")
         with run_urgent(site):
             assert await wait_for_ends(life) == expect_all(JobState.FAILED, "preempted", MANY)
@@ -127,7 +132,7 @@ async def test_a_preempted_job_says_so(site: Host) -> None:
 @pytest.mark.asyncio
 async def test_many_jobs_that_end_at_once_have_their_reason(site: Host) -> None:
     """Many jobs that are killed by the user or the site at once have that reason."""
-    async with living(site) as killed, living(site) as cancelled:
+    async with open_life(site) as killed, open_life(site) as cancelled:
         await begin(killed, HANDLES, MANY)
         await killed.backend.kill(killed.handles)
         assert await wait_for_ends(killed) == expect_all(JobState.KILLED, "killed_by_user", MANY)
@@ -139,7 +144,7 @@ async def test_many_jobs_that_end_at_once_have_their_reason(site: Host) -> None:
 @pytest.mark.asyncio
 async def test_a_preempted_and_requeued_job_runs_again(site: Host) -> None:
     """A job that saved its state and exited with 0 when it was preempted runs again, and its second end counts."""
-    async with living(site, "--requeue") as life:
+    async with open_life(site, "--requeue") as life:
         await begin(life, f'[ ! -e ../again ] || exit "$((CODE + 1))"; : >../again; {HANDLES}', queue="requeued")
         with run_urgent(site):
             await life.until(JobState.QUEUED)
@@ -152,7 +157,7 @@ async def test_a_preempted_and_requeued_job_runs_again(site: Host) -> None:
 async def test_an_end_that_squeue_has_forgotten(daemons: Daemons, accounting: str) -> None:
     """An end that squeue has forgotten is known from accounting. Without it, exit code 0 is lost and 3 is a failure."""
     host = daemons.up("slurm", **FORGETFUL[accounting]).host
-    async with living(host) as life:
+    async with open_life(host) as life:
         await begin(life, HANDLES)
         natives = life.natives()
         life.admin("scancel", *natives)

@@ -84,7 +84,7 @@ class Life:
 
 
 @asynccontextmanager
-async def living(host: Host, *arguments: str) -> AsyncGenerator[Life]:
+async def open_life(host: Host, *arguments: str) -> AsyncGenerator[Life]:
     """Yield a submission on a host's Slurm, and purge its jobs at the end."""
     backend = BatchBackend(Login(host), SlurmScheduler(arguments), min_poll_interval=0.3)
     async with backend:
@@ -108,14 +108,14 @@ def host(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
 @pytest_asyncio.fixture
 async def life(host: Host) -> AsyncIterator[Life]:
     """Return a submission on that host."""
-    async with living(host) as begun:
+    async with open_life(host) as begun:
         yield begun
 
 
 @pytest.mark.asyncio
 async def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
     """Jobs that the user holds are HELD, and run after they are released."""
-    async with living(host, "--hold") as life:
+    async with open_life(host, "--hold") as life:
         await life.submit("true", 3)
         await life.until(JobState.HELD)
         life.admin("scontrol", "release", ",".join(life.natives()))
@@ -125,7 +125,7 @@ async def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
 @pytest.mark.asyncio
 async def test_a_requeued_job_runs_again(host: Host) -> None:
     """A job that is requeued while it runs ends with its second attempt."""
-    async with living(host, "--requeue") as life:
+    async with open_life(host, "--requeue") as life:
         await life.submit("[ -e ../again ] && exit 3; : >../again; sleep 60")
         await life.until(JobState.RUNNING)
         await asyncio.sleep(1)
@@ -137,7 +137,7 @@ async def test_a_requeued_job_runs_again(host: Host) -> None:
 @pytest.mark.asyncio
 async def test_a_requeued_and_held_job_is_held(host: Host) -> None:
     """A job that is requeued and held is HELD, whatever record its first attempt has."""
-    async with living(host, "--requeue") as life:
+    async with open_life(host, "--requeue") as life:
         await life.submit("sleep 60")
         await life.until(JobState.RUNNING)
         life.admin("scontrol", "requeuehold", *life.natives())
@@ -176,7 +176,7 @@ async def test_a_job_with_a_killed_wrapper_has_failed(life: Life) -> None:
 @pytest.mark.asyncio
 async def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None:
     """A copy whose wrapper is missing is FAILED(launch_failure) without an exit code."""
-    async with living(host, "--hold") as life:
+    async with open_life(host, "--hold") as life:
         await life.submit("true", 2)
         submission_id = life.handles[0].job.partition(".")[0]
         life.admin("find", f"/home/{USER}", "-path", f"*/{submission_id}/wrapper", "-delete")
@@ -211,7 +211,7 @@ async def test_a_job_beyond_its_time_limit_is_a_timeout(life: Life) -> None:
 @pytest.mark.parametrize("by_us", [True, False])
 async def test_a_job_cancelled_before_its_start_is_killed(host: Host, by_us: bool) -> None:
     """A job that is cancelled before its start is KILLED, by the user or by the site."""
-    async with living(host, "--hold") as life:
+    async with open_life(host, "--hold") as life:
         await life.submit("true", 3)
         await life.until(JobState.HELD)
         if by_us:
@@ -226,7 +226,7 @@ async def test_a_job_cancelled_before_its_start_is_killed(host: Host, by_us: boo
 @pytest.mark.asyncio
 async def test_killed_tasks_of_a_held_array_are_killed(host: Host) -> None:
     """Tasks that are killed before their start are KILLED though Slurm forgets them, and the others stay HELD."""
-    async with living(host, "--hold") as life:
+    async with open_life(host, "--hold") as life:
         await life.submit("true", 4)
         await life.until(JobState.HELD)
         outcomes = await life.backend.kill(life.handles[1:3])

@@ -194,7 +194,7 @@ def link(shared: Path) -> Callable[..., Path]:
         with once(directory) as first:
             if first:
                 directory.mkdir()
-                for name in sorted(_required(list(names), set()) - {"intercede"}):
+                for name in sorted(_list_required(list(names), set()) - {"intercede"}):
                     _link(name, directory)
         return directory
 
@@ -207,22 +207,22 @@ def libraries(link: Callable[..., Path]) -> Path:
     return link(*LIBRARIES, "intercede[all]")
 
 
-def _required(requirements: list[str], seen: set[str]) -> set[str]:
+def _list_required(requirements: list[str], seen: set[str]) -> set[str]:
     """Collect the names of distributions, with all that they require on this interpreter."""
     for requirement in map(Requirement, requirements):
         asked = f"{re.sub(r'[-_.]+', '-', requirement.name).lower()}{sorted(requirement.extras)}"
         if asked not in seen:
             seen.add(asked)
             needs = map(Requirement, distribution(requirement.name).requires or [])
-            _required([_bare(need) for need in needs if _applies(need, requirement.extras)], seen)
+            _list_required([_strip(need) for need in needs if _does_apply(need, requirement.extras)], seen)
     return {asked.partition("[")[0] for asked in seen}
 
 
-def _applies(need: Requirement, extras: set[str]) -> bool:
+def _does_apply(need: Requirement, extras: set[str]) -> bool:
     return need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
-def _bare(need: Requirement) -> str:
+def _strip(need: Requirement) -> str:
     return str(need).partition(";")[0]
 
 

@@ -57,14 +57,14 @@ print(json.dumps(asyncio.run(main())))
 """
 
 
-def resolved(environment: Environment, *names: str, **variables: str) -> tuple[list[object], list[list[str]]]:
+def resolve_names(environment: Environment, *names: str, **variables: str) -> tuple[list[object], list[list[str]]]:
     """Resolve names in one process of the environment, and return the answers and the warnings."""
     done = environment.run("-c", RESOLVE, *names, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     return cast("tuple[list[object], list[list[str]]]", tuple(json.loads(done.stdout)))
 
 
-def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
+def expect_error(answer: object, error: str) -> tuple[str, dict[str, object]]:
     """Check that this error was raised, and return its message and attributes."""
     raised, message, attributes = cast("tuple[str, str, dict[str, object]]", answer)
     assert raised == error
@@ -76,7 +76,7 @@ def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
 
 def test_the_only_other_distribution_wins_with_a_warning(shadowed: Environment) -> None:
     """One warning names the distribution, its version, its path, and the line that restores the built-in."""
-    answers, warnings = resolved(shadowed, "transports/local", "transports/local", "transports/local")
+    answers, warnings = resolve_names(shadowed, "transports/local", "transports/local", "transports/local")
     assert answers == ["intercede-site-local"] * 3
     ((category, message),) = warnings
     assert category == "PluginShadowWarning"
@@ -126,15 +126,15 @@ def test_the_shadowed_candidate_is_listed(shadowed: Environment) -> None:
 @pytest.mark.parametrize("distribution", ["intercede", "intercede-site-local", "Intercede.Site_Local"])
 def test_a_pin_in_the_environment_decides_without_a_warning(shadowed: Environment, distribution: str) -> None:
     """INTERCEDE_PREFER chooses either distribution, in any spelling, without a warning."""
-    answers, warnings = resolved(shadowed, "transports/local", INTERCEDE_PREFER=f"transports:local={distribution}")
+    answers, warnings = resolve_names(shadowed, "transports/local", INTERCEDE_PREFER=f"transports:local={distribution}")
     assert (answers, warnings) == ([distribution.lower().replace("_", "-").replace(".", "-")], [])
 
 
 def test_a_pin_in_the_configuration_file_decides(shadowed: Environment, tmp_path: Path) -> None:
     """[prefer] in the file of INTERCEDE_CONFIG decides; no other file is looked for."""
     (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
-    assert resolved(shadowed, "transports/local", INTERCEDE_CONFIG="intercede.toml") == (["intercede"], [])
-    assert resolved(shadowed, "transports/local")[0] == ["intercede-site-local"]
+    assert resolve_names(shadowed, "transports/local", INTERCEDE_CONFIG="intercede.toml") == (["intercede"], [])
+    assert resolve_names(shadowed, "transports/local")[0] == ["intercede-site-local"]
 
 
 def test_a_pin_in_code_decides(shadowed: Environment) -> None:
@@ -150,7 +150,7 @@ def test_a_pin_in_code_wins_over_environment_and_file(shadowed: Environment, tmp
     """A pin in code wins over the environment variable, and that over the file."""
     (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
     variables = {"INTERCEDE_CONFIG": "intercede.toml", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
-    assert resolved(shadowed, "transports/local", **variables) == (["intercede-site-local"], [])
+    assert resolve_names(shadowed, "transports/local", **variables) == (["intercede-site-local"], [])
     program = RESOLVE.replace("answers =", "registry.prefer('transports', 'local', 'intercede'); answers =")
     done = shadowed.run("-c", program, "transports/local", **variables)
     assert json.loads(done.stdout) == [["intercede"], []]
@@ -159,8 +159,8 @@ def test_a_pin_in_code_wins_over_environment_and_file(shadowed: Environment, tmp
 def test_a_pin_that_matches_nothing_is_an_error_for_its_name_alone(shadowed: Environment) -> None:
     """The error names the pin and the valid ones, and other names still resolve."""
     variables = {"INTERCEDE_PREFER": "transports:local=acme-intercede"}
-    answers, warnings = resolved(shadowed, "transports/local", "backends/fake", "schedulers/direct", **variables)
-    message, attributes = refused(answers[0], "PluginPinError")
+    answers, warnings = resolve_names(shadowed, "transports/local", "backends/fake", "schedulers/direct", **variables)
+    message, attributes = expect_error(answers[0], "PluginPinError")
     for word in (
         "acme-intercede",
         "INTERCEDE_PREFER",
@@ -177,8 +177,8 @@ def test_a_pin_that_matches_nothing_is_an_error_for_its_name_alone(shadowed: Env
 
 def test_two_rivals_make_an_error_for_that_name_only(rivals: Environment) -> None:
     """The error about two distributions lists each candidate with its pin; other names still resolve."""
-    answers, warnings = resolved(rivals, "transports/local", "backends/fake", "schedulers/direct")
-    message, attributes = refused(answers[0], "PluginAmbiguousError")
+    answers, warnings = resolve_names(rivals, "transports/local", "backends/fake", "schedulers/direct")
+    message, attributes = expect_error(answers[0], "PluginAmbiguousError")
     pins = [f"transports:local={name}" for name in ("intercede", "intercede-rival-local", "intercede-site-local")]
     assert attributes["pins"] == pins
     assert all(f"INTERCEDE_PREFER={pin}" in message for pin in pins)
@@ -189,8 +189,8 @@ def test_two_rivals_make_an_error_for_that_name_only(rivals: Environment) -> Non
 def test_any_of_the_rivals_can_be_pinned(rivals: Environment, distribution: str) -> None:
     """The pin that the error shows decides, without a warning; so does a qualified name without any pin."""
     pin = {"INTERCEDE_PREFER": f"transports:local={distribution}"}
-    assert resolved(rivals, "transports/local", **pin) == ([distribution], [])
-    assert resolved(rivals, f"transports/{distribution}:local") == ([distribution], [])
+    assert resolve_names(rivals, "transports/local", **pin) == ([distribution], [])
+    assert resolve_names(rivals, f"transports/{distribution}:local") == ([distribution], [])
 
 
 # Policy
@@ -200,24 +200,24 @@ def test_policy_denies_and_keeps_visible(shadowed: Environment) -> None:
     """INTERCEDE_PLUGINS allows its list and the built-ins; denied candidates are refused and still listed."""
     policy = {"INTERCEDE_PLUGINS": "allow:intercede-fake"}
     names = ("transports/local", "backends/fake", "transports/intercede-site-local:local")
-    answers, warnings = resolved(shadowed, *names, **policy)
+    answers, warnings = resolve_names(shadowed, *names, **policy)
     assert (answers[:2], warnings) == (["intercede", "intercede-fake"], [])
-    assert "intercede-site-local" in refused(answers[2], "PluginDeniedError")[0]
+    assert "intercede-site-local" in expect_error(answers[2], "PluginDeniedError")[0]
     told = shadowed.plugins(**policy)
     assert [each["distribution"] for each in told if each["status"] == "denied"] == ["intercede-site-local"]
 
 
 def test_policy_resolves_an_ambiguity(rivals: Environment) -> None:
     """Denied candidates are not eligible, so if one of two rivals is denied the other wins."""
-    answers, _ = resolved(rivals, "transports/local", INTERCEDE_PLUGINS="allow:intercede-rival-local")
+    answers, _ = resolve_names(rivals, "transports/local", INTERCEDE_PLUGINS="allow:intercede-rival-local")
     assert answers == ["intercede-rival-local"]
 
 
 def test_a_denied_plugin_cannot_be_pinned(shadowed: Environment) -> None:
     """A pin to a denied distribution matches nothing."""
     variables = {"INTERCEDE_PLUGINS": "allow:", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
-    answers, _ = resolved(shadowed, "transports/local", **variables)
-    assert "denied" in refused(answers[0], "PluginPinError")[0]
+    answers, _ = resolve_names(shadowed, "transports/local", **variables)
+    assert "denied" in expect_error(answers[0], "PluginPinError")[0]
 
 
 # Credentials

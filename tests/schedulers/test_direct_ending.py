@@ -92,11 +92,11 @@ def start_two(
     wrapper = f'[ "$1" = 0 ] || {{ : >next; exit; }}\n{payload}'
     ids = place.start(scheduler, wrapper, make_batch(2, **resources))
     pid = get_leader(place)
-    wait_until(lambda: any(_sleeps(each) for each in [*list_descendants(pid), *find_processes(_mark())]))
+    wait_until(lambda: any(_is_sleeping(each) for each in [*list_descendants(pid), *find_processes(_mark())]))
     return ids, list_descendants(pid) | set(find_processes(_mark()))
 
 
-def _sleeps(pid: int) -> bool:
+def _is_sleeping(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\0%b\0" % LONG.encode()
     except OSError:

@@ -19,7 +19,7 @@ ENDING = (Path(__file__).parents[2] / "src/intercede/schedulers/direct.ending.sh
 SHELLS = each_tool("dash", "bash", "busybox sh", "zsh --emulate sh", "yash", "posh", "mksh")
 
 
-def _stat(pid: int, parent: int, group: int, session: int, name: bytes = b"sleep") -> bytes:
+def _format_stat(pid: int, parent: int, group: int, session: int, name: bytes = b"sleep") -> bytes:
     rest = b" ".join([b"0"] * 13)
     return b"%d (%b) S %d %d %d %b 1 0 %d 0\n" % (pid, name, parent, group, session, rest, 1000 + pid)
 
@@ -53,13 +53,21 @@ def test_a_damaged_note_ends_nothing(tmp_path: Path, known: str) -> None:
 
     The numbers 0 and 1 are parents, groups and sessions of many in a container.
     """
-    _fill(tmp_path, {1: _stat(1, 0, 1, 1), 2: _stat(2, 0, 0, 0), 30: _stat(30, 1, 1, 1), 31: _stat(31, 1, 0, 0)})
+    _fill(
+        tmp_path,
+        {
+            1: _format_stat(1, 0, 1, 1),
+            2: _format_stat(2, 0, 0, 0),
+            30: _format_stat(30, 1, 1, 1),
+            31: _format_stat(31, 1, 0, 0),
+        },
+    )
     assert _list_kin(tmp_path, known) == ([], [])
 
 
 def test_a_process_from_outside_its_namespace_is_ended_alone(tmp_path: Path) -> None:
     """A process whose group's leader is outside of the pid namespace is ended alone, since its group is shown as 0."""
-    _fill(tmp_path, {1: _stat(1, 0, 1, 1), 30: _stat(30, 0, 0, 0), 31: _stat(31, 0, 0, 0)})
+    _fill(tmp_path, {1: _format_stat(1, 0, 1, 1), 30: _format_stat(30, 0, 0, 0), 31: _format_stat(31, 0, 0, 0)})
     assert _list_kin(tmp_path, "30:1030") == (["30:1030"], ["30"])
 
 
@@ -74,7 +82,7 @@ def test_only_processes_of_the_copy_are_signalled(
     number = st.integers(0, 12)
     _fill(
         proc,
-        {pid: _stat(pid, data.draw(number), data.draw(number), data.draw(number)) for pid in pids},
+        {pid: _format_stat(pid, data.draw(number), data.draw(number), data.draw(number)) for pid in pids},
         frozenset(data.draw(st.lists(st.sampled_from(pids), unique=True))),
     )
     known = data.draw(st.lists(st.builds("{}:{}".format, number, st.integers(1000, 1012))))
@@ -89,7 +97,14 @@ def test_a_process_name_that_is_not_text_hides_nothing(tmp_path: Path, name: byt
 
     Linux cuts names after 15 bytes, and gawk's patterns match only valid UTF-8.
     """
-    _fill(tmp_path, {40: _stat(40, 1, 40, 40, name), 41: _stat(41, 40, 41, 40, name), 50: _stat(50, 1, 50, 50, name)})
+    _fill(
+        tmp_path,
+        {
+            40: _format_stat(40, 1, 40, 40, name),
+            41: _format_stat(41, 40, 41, 40, name),
+            50: _format_stat(50, 1, 50, 50, name),
+        },
+    )
     known, left = _list_kin(tmp_path, "40:1040", "C.UTF-8")
     assert sorted(known) == ["40:1040", "41:1041"]
     assert sorted(left) == ["-40", "-41"]
@@ -111,16 +126,16 @@ def test_kill_reaches_only_its_targets(shell: tuple[str, ...]) -> None:
         (f"-{over.pid} -{leader.pid}", "yes"),
     ):
         script = f"{ENDING}\nsend CONT {left} && echo yes || echo no"
-        assert _output(shell, script) == reached
-    assert _output(shell, f"{ENDING}\nsend TERM -{leader.pid} && echo yes") == "yes"
+        assert _get_output(shell, script) == reached
+    assert _get_output(shell, f"{ENDING}\nsend TERM -{leader.pid} && echo yes") == "yes"
     assert leader.wait() == -signal.SIGTERM
-    assert _output(shell, f"{ENDING}\nsend TERM $$ -$$ || echo no") == "no"
+    assert _get_output(shell, f"{ENDING}\nsend TERM $$ -$$ || echo no") == "no"
     assert other.poll() is None
     other.kill()
     other.wait()
 
 
-def _output(shell: tuple[str, ...], script: str) -> str:
+def _get_output(shell: tuple[str, ...], script: str) -> str:
     return subprocess.run([*shell, "-c", script], capture_output=True, text=True, check=False).stdout.strip()
 
 

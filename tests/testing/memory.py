@@ -65,10 +65,10 @@ class Memory:
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Write the output of the job."""
-        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
+        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_write_output(dest)))
 
 
-def _written(dest: Path) -> Path:
+def _write_output(dest: Path) -> Path:
     dest.mkdir(parents=True)
     stdout = dest / "stdout"
     stdout.write_bytes(b"from the payload\xff")

@@ -5,9 +5,9 @@ import hashlib
 import hmac
 
 import asyncssh
-from tests.transports.sshd import new_key
+from tests.transports.sshd import make_key
 
-KEYS = [new_key() for _ in range(3)]
+KEYS = [make_key() for _ in range(3)]
 
 
 HOUR = 3600

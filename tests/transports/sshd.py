@@ -33,12 +33,12 @@ _STDERR = 1
 _WINDOW = 2**19
 
 
-def new_key() -> asyncssh.SSHKey:
+def make_key() -> asyncssh.SSHKey:
     """Generate a private key."""
     return asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]  # its keywords
 
 
-USER_KEY = new_key()
+USER_KEY = make_key()
 
 
 class Sshd:
@@ -46,7 +46,7 @@ class Sshd:
 
     def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.home = home
-        self.host_key, self.user_key = new_key(), USER_KEY
+        self.host_key, self.user_key = make_key(), USER_KEY
         self.shell: tuple[str, ...] = ("sh",)
         self.variables: dict[str, str] = {}
         self.sessions_allowed, self.sessions_a_connection, self.refused = _UNLIMITED, _UNLIMITED, 0
@@ -69,7 +69,7 @@ class Sshd:
     @staticmethod
     def new_key() -> asyncssh.SSHKey:
         """Make a private key."""
-        return new_key()
+        return make_key()
 
     def start(self) -> None:
         """Start to listen."""

@@ -20,7 +20,7 @@ from tests.transports.sshd import (
     format_endpoint,
     get_refusal,
     get_server_name,
-    new_key,
+    make_key,
     run_command,
 )
 
@@ -361,7 +361,7 @@ async def test_the_same_key_files_are_used_as_by_ssh(
 async def agent(home: Path) -> AsyncIterator[Path]:
     """Yield the socket of an agent with two keys, ``a`` and ``b``; their public halves are in the home directory."""
     for name in "abc":
-        key = new_key()
+        key = make_key()
         (home / name).touch(mode=0o600)
         (home / name).write_bytes(key.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
         (home / f"{name}.pub").write_bytes(key.export_public_key())
@@ -406,7 +406,7 @@ async def test_keys_are_offered_in_the_order_of_ssh(
     monkeypatch.setenv("AGENT", str(agent))
     monkeypatch.setenv("LAST", "t")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
-    sshd.user_key = new_key()
+    sshd.user_key = make_key()
     (home / ".ssh" / "known_hosts").write_text(sshd.write_known_hosts_line())
     written = config(*(line.format(home=home, agent=agent) for line in SHOWN[case]))
     with pytest.raises(AuthenticationError):

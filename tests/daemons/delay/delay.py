@@ -30,7 +30,7 @@ def enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns failed")
 
 
-def tun(name: str, address: str, peer: str) -> int:
+def make_tun(name: str, address: str, peer: str) -> int:
     """Make a point-to-point device of this namespace, and return a descriptor that reads its packets."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22s", name.encode(), IFF_TUN | IFF_NO_PI, b""))
@@ -43,9 +43,9 @@ def make_ends(namespace: Path, number: str) -> tuple[int, int]:
     """Make both ends of the line: one in this namespace, one in the host's."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     near, far = f"10.78.{number}.254", f"10.78.{number}.1"
-    here = tun(f"dl{number}", near, far)
+    here = make_tun(f"dl{number}", near, far)
     enter(os.open(namespace, os.O_RDONLY))
-    there = tun("slow0", far, near)
+    there = make_tun("slow0", far, near)
     enter(home)
     return here, there
 

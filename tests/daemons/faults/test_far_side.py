@@ -39,7 +39,7 @@ def disks(daemons: Daemons) -> None:
 
 
 @contextmanager
-def small_disk(site: Site, limit: str) -> Generator[None]:
+def mount_small_disk(site: Site, limit: str) -> Generator[None]:
     """Give griduser a directory with little space: a disk of its own, or a quota of btrfs."""
     mounted = site.host.run("sh", "-exc", MOUNTS[limit].format(SMALL), user="root")
     assert mounted.returncode == 0, mounted.stderr
@@ -62,7 +62,7 @@ async def test_a_submit_on_a_full_disk_starts_nothing(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
     """A disk or a quota is full before submit: submit raises an error, nothing starts, and a later submit works."""
-    with small_disk(site, limit):
+    with mount_small_disk(site, limit):
         async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
             each = trial()
             fill(site)
@@ -82,7 +82,7 @@ async def test_a_payload_fills_the_disk(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
     """A payload fills a disk or a quota: its exit code is reported, or the job is lost."""
-    with small_disk(site, limit):
+    with mount_small_disk(site, limit):
         async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
             each = trial(copies=1, code=3, first=f"cat /dev/zero >{SMALL}/full; cat /dev/zero >fuller;")
             handles = await manager.submit(each)

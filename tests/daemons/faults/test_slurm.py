@@ -229,7 +229,7 @@ asyncio.run(main())
 
 
 @contextmanager
-def submitting(site: Site, each: Trial, scheduler: str = "slurm") -> Generator[subprocess.Popen[bytes]]:
+def run_submitter(site: Site, each: Trial, scheduler: str = "slurm") -> Generator[subprocess.Popen[bytes]]:
     """Submit in a process of its own, which is killed at the end of the block."""
     config = json.dumps({"transport": site.way(), "scheduler": scheduler})
     copies = json.dumps([copy.environment for copy in each.each], default=dict)
@@ -254,7 +254,7 @@ async def test_the_submitter_is_killed_before_it_knows(
 ) -> None:
     """The submitter is killed between Slurm's answer and the record: a find sees all jobs once."""
     each = trial(seconds=5)
-    with submitting(site, each):
+    with run_submitter(site, each):
         wait_until(lambda: site.host.run("test", "-e", slow_sbatch).returncode == 0, 60)
     if far_side == "dies":
         site.kill("submit.sh|bin/sbatch")
@@ -274,7 +274,7 @@ async def test_the_submitter_is_killed_at_any_time(
 
     async def one(manager: Manager) -> None:
         each = trial()
-        with submitting(site, each, scheduler) as process:
+        with run_submitter(site, each, scheduler) as process:
             await asyncio.sleep(moments.uniform(0.3, 1.5))
         assert process.returncode in {0, -signal.SIGKILL}
         handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.daemons, pytest.mark.timeout(600)]
 
 
-async def status(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
+async def get_status(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
     """Return the statuses."""
     return {handle: each.state for handle, each in (await manager.backend.status(handles)).items()}
 
@@ -35,12 +35,12 @@ async def fetch_output(manager: Manager, handles: Collection[JobHandle], dest: P
     return {handle: (each.ok, each.stdout and each.stdout.read_text()) for handle, each in outputs.items()}
 
 
-async def diagnostics(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
+async def get_diagnostics(manager: Manager, handles: Collection[JobHandle], _: Path) -> object:
     """Return the diagnostics."""
     return dict(await manager.backend.diagnostics(handles))
 
 
-async def counts(manager: Manager, _handles: Collection[JobHandle], _: Path) -> object:
+async def get_counts(manager: Manager, _handles: Collection[JobHandle], _: Path) -> object:
     """Return the counts."""
     return await manager.backend.counts()
 
@@ -72,7 +72,9 @@ async def test_submit_is_cut(site: Site, wire: Wire, trial: Callable[..., Trial]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("verb", [status, fetch_output, diagnostics, counts], ids=lambda verb: verb.__name__)
+@pytest.mark.parametrize(
+    "verb", [get_status, fetch_output, get_diagnostics, get_counts], ids=lambda verb: verb.__name__
+)
 async def test_a_reading_verb_is_cut(
     site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, tmp_path: Path
 ) -> None:

@@ -14,15 +14,15 @@ from intercede.testing.model.verdict import State
 
 def make_wide() -> JobBackend:
     """Return a backend of local and direct with sixteen slots."""
-    return _direct(16)
+    return _make_direct(16)
 
 
 def make_narrow() -> JobBackend:
     """Return a backend of local and direct with one slot, in which jobs wait for each other."""
-    return _direct(1)
+    return _make_direct(1)
 
 
-def _direct(slots: int) -> JobBackend:
+def _make_direct(slots: int) -> JobBackend:
     root = str(Path(os.environ["XDG_STATE_HOME"], "direct"))
     scheduler = {"type": "direct", "slots": slots}
     return registry.backend({"transport": "local", "scheduler": scheduler, "batch": {"root": root}})

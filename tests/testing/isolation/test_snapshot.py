@@ -49,46 +49,46 @@ def test_a_replaced_part_makes_all_running_checks_errors() -> None:
 ENTERS = {"IC-SUBMIT-01": Clause(id="IC-SUBMIT-01", title="It enters.", level=SHOULD, check=check_entering)}
 
 
-def _level() -> None:
+def _change_level() -> None:
     object.__setattr__(ENTERS["IC-SUBMIT-01"], "level", "MAY")
 
 
-def _code() -> None:
+def _change_code() -> None:
     def none(clause: object, raised: object) -> None: ...
 
     finding.classify.__code__ = none.__code__
 
 
-def _module() -> None:
+def _replace_module() -> None:
     setattr(inspection, "timeouts", SimpleNamespace(**vars(timeouts)))  # noqa: B010 -- no module, on purpose
 
 
-def _added() -> None:
+def _add_method() -> None:
     JobHandle.__eq__ = lambda *_: True  # type: ignore[method-assign]  # a subject's code does that
 
 
-def _judging() -> None:
+def _change_judgement() -> None:
     verdict._RED = frozenset()
 
 
-def _ignored(*_: object, **__: object) -> None:
+def _ignore(*_: object, **__: object) -> None:
     """Do nothing of what was asked."""
 
 
-def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
+def _make_setter(owner: object, name: str, value: object) -> Callable[[], None]:
     return lambda: setattr(owner, name, value)
 
 
 ATTACKS: Mapping[str, Callable[[], None]] = {
-    "testing.run.context.Context.expect": _setting(Context, "expect", _ignored),
-    "testing.run.context.Context.status": _setting(Context, "status", _ignored),
-    "testing.isolation.timeouts.limit_time": _setting(timeouts, "limit_time", _ignored),
-    "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
-    "contract.job.JobHandle.__eq__": _added,
-    "testing.run.finding.classify.__code__": _code,
-    "testing.run.inspection.timeouts": _module,
-    "testing.model.verdict._RED": _judging,
-    "IC-SUBMIT-01.level": _level,
+    "testing.run.context.Context.expect": _make_setter(Context, "expect", _ignore),
+    "testing.run.context.Context.status": _make_setter(Context, "status", _ignore),
+    "testing.isolation.timeouts.limit_time": _make_setter(timeouts, "limit_time", _ignore),
+    "contract.job.JobState.final": _make_setter(JobState, "final", property(lambda _: True)),
+    "contract.job.JobHandle.__eq__": _add_method,
+    "testing.run.finding.classify.__code__": _change_code,
+    "testing.run.inspection.timeouts": _replace_module,
+    "testing.model.verdict._RED": _change_judgement,
+    "IC-SUBMIT-01.level": _change_level,
 }
 
 

@@ -152,7 +152,7 @@ def test_calls_that_end_the_process_raise(name: str, arguments: tuple[object, ..
 forks_beside_threads = pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning")
 
 
-def _waited(child: int) -> int:
+def _wait_for_child(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -164,7 +164,7 @@ def test_a_forked_child_may_exit() -> None:
         child = os.fork()
         if not child:
             os._exit(7)
-        return await asyncio.to_thread(_waited, child)
+        return await asyncio.to_thread(_wait_for_child, child)
 
     assert timeouts.run_in_thread(forks, 10).get() == 7
 
@@ -177,7 +177,7 @@ def test_a_forked_child_does_not_run_on(tmp_path: Path) -> None:
         child = os.fork()
         await asyncio.sleep(0.01)
         tmp_path.joinpath(str(os.getpid())).touch()
-        return await asyncio.to_thread(_waited, child)
+        return await asyncio.to_thread(_wait_for_child, child)
 
     assert timeouts.run_in_thread(forks, 10).get() == 1
     assert [each.name for each in tmp_path.iterdir()] == [str(os.getpid())]

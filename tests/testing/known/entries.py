@@ -23,17 +23,17 @@ SEEN = "expected KILLED; observed UNKNOWN"
 async def _check(_: Context) -> None: ...
 
 
-def _clause(clause_id: str, capability: Capability | None = None, *, should: bool = False) -> Clause:
+def _make_clause(clause_id: str, capability: Capability | None = None, *, should: bool = False) -> Clause:
     return Clause(id=clause_id, title="", level=SHOULD if should else MUST, check=_check, capability=capability)
 
 
 CLAUSES = {
     each.id: each
     for each in (
-        _clause("IC-SUBMIT-01"),
-        _clause("IC-SUBMIT-02", should=True),
-        _clause("IC-KILL-01", "kill"),
-        _clause("IC-OUTPUT-01", "output"),
+        _make_clause("IC-SUBMIT-01"),
+        _make_clause("IC-SUBMIT-02", should=True),
+        _make_clause("IC-KILL-01", "kill"),
+        _make_clause("IC-OUTPUT-01", "output"),
     )
 }
 

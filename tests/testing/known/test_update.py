@@ -37,7 +37,7 @@ until = 2026-06-01
 """
 
 
-def _updated(path: Path, results: Mapping[str, Mapping[str, Result]]) -> str:
+def _update(path: Path, results: Mapping[str, Mapping[str, Result]]) -> str:
     return update_text(load_for_update(path), results, CLAUSES, TODAY)
 
 
@@ -45,13 +45,13 @@ def test_an_entry_that_still_fails_is_not_changed(tmp_path: Path) -> None:
     """An entry that still matches keeps its comments, order, reason and date, even if the date has passed."""
     results = make_results(make_failure(), make_failure("observed nothing", "IC-OUTPUT-01"))
 
-    assert _updated(write_file(tmp_path, TWO), {"site": results}) == TWO
+    assert _update(write_file(tmp_path, TWO), {"site": results}) == TWO
 
 
 def test_an_entry_that_passes_is_removed_with_its_comment(tmp_path: Path) -> None:
     """An entry is removed together with the comment directly above it; other comments stay."""
-    first = _updated(write_file(tmp_path, TWO), {"site": make_results(make_failure())})
-    second = _updated(
+    first = _update(write_file(tmp_path, TWO), {"site": make_results(make_failure())})
+    second = _update(
         write_file(tmp_path, TWO), {"site": make_results(make_failure("observed nothing", "IC-OUTPUT-01"))}
     )
 
@@ -63,8 +63,8 @@ def test_an_entry_that_matches_nothing_is_removed(tmp_path: Path) -> None:
     """An entry is removed if its clause does not apply or its subject is unknown."""
     absent = Result("IC-KILL-01", State.NOT_APPLICABLE)
 
-    assert _updated(write_file(tmp_path, ENTRY), {"site": make_results(absent)}) == ""
-    assert _updated(write_file(tmp_path, f'{ENTRY}subject = "other"\n'), {"site": make_results()}) == ""
+    assert _update(write_file(tmp_path, ENTRY), {"site": make_results(absent)}) == ""
+    assert _update(write_file(tmp_path, f'{ENTRY}subject = "other"\n'), {"site": make_results()}) == ""
 
 
 @pytest.mark.parametrize("state", [State.NOT_RUN, State.BLOCKED, State.ERROR])
@@ -72,14 +72,14 @@ def test_an_entry_without_a_finding_stays(tmp_path: Path, state: State) -> None:
     """An entry stays if its check did not run, was blocked or had an error."""
     path = write_file(tmp_path, ENTRY)
 
-    assert _updated(path, {"site": make_results(Result("IC-KILL-01", state))}) == ENTRY
+    assert _update(path, {"site": make_results(Result("IC-KILL-01", state))}) == ENTRY
 
 
 def test_a_selection_removes_nothing(tmp_path: Path) -> None:
     """An entry stays if its clause or its subject has no result in a run of selected checks."""
     text = ENTRY + "\n" + ENTRY.replace("IC-KILL-01", "IC-OUTPUT-01") + 'subject = "other"\n'
 
-    assert _updated(write_file(tmp_path, text), {"site": {}}) == text
+    assert _update(write_file(tmp_path, text), {"site": {}}) == text
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -91,7 +91,7 @@ def test_another_symptom_is_written_down(tmp_path: Path, newline: str) -> None:
     kept = make_failure("observed nothing", "IC-OUTPUT-01")
 
     for result in (raw, judged):
-        text = _updated(path, {"site": make_results(result, kept)})
+        text = _update(path, {"site": make_results(result, kept)})
         assert text.replace("\r", "") == TWO.replace("observed UNKNOWN", "observed RUNNING")
 
 
@@ -103,7 +103,7 @@ def test_a_new_failure_is_added_for_thirty_days(tmp_path: Path) -> None:
     path = tmp_path / "known.toml"
     should = make_failure("expected order; observed none", "IC-SUBMIT-02")
 
-    text = _updated(path, {"site": make_results(make_failure(), should)})
+    text = _update(path, {"site": make_results(make_failure(), should)})
 
     assert tomllib.loads(text) == {
         "known": [
@@ -126,7 +126,7 @@ def test_several_subjects_get_entries_of_their_own(tmp_path: Path) -> None:
     other = make_results(
         make_failure("expected KILLED; observed RUNNING"), make_failure("expected output", "IC-OUTPUT-01")
     )
-    text = _updated(path, {"good": make_results(), "site": make_results(make_failure()), "other": other})
+    text = _update(path, {"good": make_results(), "site": make_results(make_failure()), "other": other})
 
     entries = load(write_file(tmp_path, text)).entries
 
@@ -141,7 +141,7 @@ def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
     """An entry for all subjects is not split if all of them still fail with its symptom."""
     path = write_file(tmp_path, ENTRY)
 
-    assert _updated(path, {"site": make_results(make_failure()), "other": make_results(make_failure())}) == ENTRY
+    assert _update(path, {"site": make_results(make_failure()), "other": make_results(make_failure())}) == ENTRY
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
 )
 def test_a_symptom_is_the_repeatable_part_of_a_finding(tmp_path: Path, message: str, symptom: str) -> None:
     """A new symptom leaves out times, paths and random words, unless nothing else is left."""
-    text = _updated(tmp_path / "known.toml", {"site": make_results(make_failure(message))})
+    text = _update(tmp_path / "known.toml", {"site": make_results(make_failure(message))})
 
     assert tomllib.loads(text)["known"][0]["symptom"] == symptom
 
@@ -193,7 +193,7 @@ def test_any_symptom_can_be_written_and_read(before: str, after: str, *, both: b
             {"other": make_results()} if both else {}
         )
 
-        known = _read(update_text(known, results, CLAUSES, TODAY))
+        known = _read_entry(update_text(known, results, CLAUSES, TODAY))
 
         assert known.judge("site", "IC-KILL-01", results["site"]["IC-KILL-01"], TODAY).state is State.KNOWN
 
@@ -203,12 +203,12 @@ def test_a_subject_id_that_is_not_text_is_escaped(tmp_path: Path) -> None:
     path = write_file(tmp_path, ENTRY)
     odd = make_results(make_failure(), make_failure("seen", "IC-OUTPUT-01"))
 
-    text = _updated(path, {"good": make_results(), 'a"\udcff': odd})
+    text = _update(path, {"good": make_results(), 'a"\udcff': odd})
 
     assert [each.subject for each in load(write_file(tmp_path, text)).entries] == ['a"\\udcff'] * 2
 
 
-def _read(text: str) -> Known:
+def _read_entry(text: str) -> Known:
     (table,) = tomllib.loads(text)["known"]
     return Known(Path("known.toml"), (Entry(number=1, **table),), text)
 
@@ -217,9 +217,9 @@ def _read(text: str) -> Known:
 def test_removing_an_entry_changes_no_other(comments: list[str], data: st.DataObject) -> None:
     """Each entry is removed or kept as a whole, whatever the comments and reasons in the file say."""
     clauses = ["IC-SUBMIT-01", "IC-KILL-01", "IC-OUTPUT-01"][: len(comments)]
-    blocks = [_block(clause, comment) for clause, comment in zip(clauses, comments, strict=True)]
+    blocks = [_write_entry(clause, comment) for clause, comment in zip(clauses, comments, strict=True)]
     fails = data.draw(st.lists(st.booleans(), min_size=len(clauses), max_size=len(clauses)))
-    entries = tuple(Entry(number=n, **_table(each)) for n, each in enumerate(blocks, 1))
+    entries = tuple(Entry(number=n, **_parse_entry(each)) for n, each in enumerate(blocks, 1))
     known = Known(Path("known.toml"), entries, "# head\n\n" + "".join(blocks))
     results = make_results(*(make_failure("seen", clause) for clause, fail in zip(clauses, fails, strict=True) if fail))
 
@@ -228,12 +228,12 @@ def test_removing_an_entry_changes_no_other(comments: list[str], data: st.DataOb
     assert text == "# head\n\n" + "".join(block for block, fail in zip(blocks, fails, strict=True) if fail)
 
 
-def _table(block: str) -> dict[str, Any]:
+def _parse_entry(block: str) -> dict[str, Any]:
     (table,) = tomllib.loads(block)["known"]
     return dict(table)
 
 
-def _block(clause: str, words: str) -> str:
+def _write_entry(clause: str, words: str) -> str:
     letters = "".join(each for each in words if each.isprintable())
     reason = letters.replace("'", "")
     return (

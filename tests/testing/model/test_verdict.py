@@ -15,31 +15,31 @@ from intercede.testing.run.context import Context
 async def _check(_: Context) -> None: ...
 
 
-def _clause(clause_id: str, level: Level, capability: Capability | None, depends: tuple[str, ...]) -> Clause:
+def _make_clause(clause_id: str, level: Level, capability: Capability | None, depends: tuple[str, ...]) -> Clause:
     return Clause(id=clause_id, title="", level=level, check=_check, capability=capability, depends=depends)
 
 
 @st.composite
-def contracts(draw: st.DrawFn) -> dict[str, Clause]:
+def draw_contract(draw: st.DrawFn) -> dict[str, Clause]:
     """Draw a contract whose clauses may depend on clauses that were drawn before them."""
     ids = [f"IC-SUBMIT-{number:02}" for number in range(1, draw(st.integers(1, 7)) + 1)]
     clauses: list[Clause] = []
     for index, clause_id in enumerate(ids):
         depends = draw(st.lists(st.sampled_from(ids[:index]), unique=True, max_size=2)) if index else []
         capability: Capability | None = draw(st.sampled_from([None, None, "output", "kill"]))
-        clauses.append(_clause(clause_id, draw(st.sampled_from(list(Level))), capability, tuple(depends)))
+        clauses.append(_make_clause(clause_id, draw(st.sampled_from(list(Level))), capability, tuple(depends)))
     order = draw(st.permutations(clauses))
     return {each.id: each for each in order}
 
 
 STATES = st.sampled_from(sorted(set(State) - {State.NOT_APPLICABLE, State.BLOCKED}))
-RUNS = contracts().flatmap(
+RUNS = draw_contract().flatmap(
     lambda clauses: st.tuples(st.just(clauses), st.fixed_dictionaries(dict.fromkeys(clauses, STATES)))
 )
 CLAIMS = st.frozensets(st.sampled_from(sorted(CAPABILITIES)))
 
 
-def _judged(
+def _judge(
     clauses: Mapping[str, Clause],
     states: Mapping[str, State],
     claims: frozenset[Capability] = frozenset(),
@@ -75,7 +75,7 @@ def test_any_red_must_is_not_conformant(
     A SHOULD with an ERROR or an UNEXPECTED_PASS counts as well.
     """
     clauses, states = run
-    report = _judged(clauses, states, claims, is_partial=selected)
+    report = _judge(clauses, states, claims, is_partial=selected)
 
     red = [each for each in report.red if clauses[each].level is MUST or states[each] is not State.FAILED]
 
@@ -90,7 +90,7 @@ def test_conformant_means_that_every_must_ran(
 ) -> None:
     """A run is CONFORMANT only if each MUST that applies passed or failed as known."""
     clauses, states = run
-    report = _judged(clauses, states, claims)
+    report = _judge(clauses, states, claims)
 
     if report.verdict is Verdict.CONFORMANT:
         applying = [c for c in clauses.values() if c.level is MUST and c.capability in {None, *claims}]
@@ -107,7 +107,7 @@ def test_a_must_without_a_result_is_never_conformant(
     for each in clauses.values():
         if each.level is MUST and each.capability in {None, *claims}:
             fewer = {**states, each.id: State.NOT_RUN}
-            assert _judged(clauses, fewer, claims).verdict is not Verdict.CONFORMANT
+            assert _judge(clauses, fewer, claims).verdict is not Verdict.CONFORMANT
 
 
 @given(RUNS, CLAIMS)
@@ -116,7 +116,7 @@ def test_a_blocked_clause_names_a_red_one(
 ) -> None:
     """A BLOCKED result names a clause that is red, and a check that passed is never BLOCKED."""
     clauses, states = run
-    report = _judged(clauses, states, claims)
+    report = _judge(clauses, states, claims)
 
     assert list(report.results) == list(clauses)
     for result in report.results.values():
@@ -133,7 +133,7 @@ def test_selection_never_makes_a_run_conformant(
     """A run of selected checks is PARTIAL or NOT CONFORMANT."""
     clauses, states = run
 
-    report = _judged(clauses, states, claims, profile=profile, is_partial=True)
+    report = _judge(clauses, states, claims, profile=profile, is_partial=True)
 
     assert report.verdict in {Verdict.PARTIAL, Verdict.NOT_CONFORMANT}
 
@@ -141,10 +141,10 @@ def test_selection_never_makes_a_run_conformant(
 FOUR: dict[str, Clause] = {
     each.id: each
     for each in (
-        _clause("IC-SHAPE-01", MUST, None, ()),
-        _clause("IC-SUBMIT-01", MUST, None, ("IC-SHAPE-01",)),
-        _clause("IC-STATUS-01", SHOULD, None, ("IC-SUBMIT-01",)),
-        _clause("IC-KILL-01", MUST, "kill", ("IC-SUBMIT-01",)),
+        _make_clause("IC-SHAPE-01", MUST, None, ()),
+        _make_clause("IC-SUBMIT-01", MUST, None, ("IC-SHAPE-01",)),
+        _make_clause("IC-STATUS-01", SHOULD, None, ("IC-SUBMIT-01",)),
+        _make_clause("IC-KILL-01", MUST, "kill", ("IC-SUBMIT-01",)),
     )
 }
 GOOD = dict.fromkeys(FOUR, State.PASSED)
@@ -157,46 +157,46 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
     [
         (
             f"x 1 (dist) is CONFORMANT to contract 1.0, full: 3/3 MUST, 1/1 SHOULD, not applicable: {UNCLAIMED}",
-            _judged(FOUR, GOOD, KILL),
+            _judge(FOUR, GOOD, KILL),
         ),
-        ("x 1 (dist) is CONFORMANT to contract 1.0, core: 2/2 MUST, 1/1 SHOULD", _judged(FOUR, GOOD, profile="core")),
+        ("x 1 (dist) is CONFORMANT to contract 1.0, core: 2/2 MUST, 1/1 SHOULD", _judge(FOUR, GOOD, profile="core")),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more",
-            _judged(FOUR, {**dict.fromkeys(FOUR, State.FAILED), "IC-SHAPE-01": State.PASSED}, KILL),
+            _judge(FOUR, {**dict.fromkeys(FOUR, State.FAILED), "IC-SHAPE-01": State.PASSED}, KILL),
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-KILL-01",
-            _judged(FOUR, {**GOOD, "IC-KILL-01": State.ERROR}, KILL),
+            _judge(FOUR, {**GOOD, "IC-KILL-01": State.ERROR}, KILL),
         ),
-        ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judged(FOUR, GOOD, required=KILL)),
+        ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judge(FOUR, GOOD, required=KILL)),
         (
             "x: PARTIAL, 1 of 3 MUST ran, all passed",
-            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, is_partial=True),
+            _judge(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, is_partial=True),
         ),
         (
             "x: PARTIAL, 1 of 3 MUST ran, all passed or are known to fail: IC-SHAPE-01",
-            _judged(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, is_partial=True),
+            _judge(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, is_partial=True),
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01",
-            _judged(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # its dependents ran before it was red
+            _judge(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # its dependents ran before it was red
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SHAPE-01 first; red as well: IC-KILL-02",
-            _judged(
-                {**FOUR, "IC-KILL-02": _clause("IC-KILL-02", MUST, "kill", ())},
+            _judge(
+                {**FOUR, "IC-KILL-02": _make_clause("IC-KILL-02", MUST, "kill", ())},
                 {**GOOD, "IC-SHAPE-01": State.FAILED, "IC-KILL-02": State.FAILED},
                 KILL,
             ),
         ),
-        ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, is_partial=True)),
+        ("x: PARTIAL, 0 of 3 MUST ran", _judge(FOUR, {}, KILL, is_partial=True)),
         (
             "x: PARTIAL, none of its 3 MUST was selected",
-            _judged(FOUR, {}, KILL, is_partial=True, none_selected=True),
+            _judge(FOUR, {}, KILL, is_partial=True, none_selected=True),
         ),
         (
             "x: INCOMPLETE, 2 MUST did not run: IC-SUBMIT-01, IC-KILL-01 (lost to conftest.py)",
-            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_because_of="conftest.py"),
+            _judge(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_because_of="conftest.py"),
         ),
     ],
     ids=lambda value: value.verdict if isinstance(value, Report) else "",
@@ -230,7 +230,7 @@ def test_a_composed_subject_names_its_distributions(
 
 def test_a_red_should_is_counted_and_decides_nothing() -> None:
     """A red SHOULD is counted in the line of the report and leaves the verdict CONFORMANT."""
-    report = _judged(FOUR, {**GOOD, "IC-STATUS-01": State.FAILED}, KILL)
+    report = _judge(FOUR, {**GOOD, "IC-STATUS-01": State.FAILED}, KILL)
 
     assert report.verdict is Verdict.CONFORMANT
     assert "0/1 SHOULD" in report.line
@@ -240,11 +240,11 @@ def test_a_red_should_is_counted_and_decides_nothing() -> None:
 def test_a_blocked_must_is_no_pass() -> None:
     """A run is INCOMPLETE if a red SHOULD blocks a MUST and nothing else is red."""
     clauses = {
-        "IC-STATUS-01": _clause("IC-STATUS-01", SHOULD, None, ()),
-        "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
+        "IC-STATUS-01": _make_clause("IC-STATUS-01", SHOULD, None, ()),
+        "IC-STATUS-02": _make_clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
     }
 
-    report = _judged(clauses, dict.fromkeys(clauses, State.FAILED))
+    report = _judge(clauses, dict.fromkeys(clauses, State.FAILED))
 
     assert report.results["IC-STATUS-02"].state is State.BLOCKED
     assert report.verdict is Verdict.INCOMPLETE
@@ -253,13 +253,13 @@ def test_a_blocked_must_is_no_pass() -> None:
 def test_a_clause_is_blocked_through_one_that_passed() -> None:
     """A red clause is BLOCKED if it depends on a passed clause that depends on a red one."""
     clauses = {
-        "IC-STATUS-01": _clause("IC-STATUS-01", MUST, None, ()),
-        "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
-        "IC-STATUS-03": _clause("IC-STATUS-03", MUST, None, ("IC-STATUS-02",)),
+        "IC-STATUS-01": _make_clause("IC-STATUS-01", MUST, None, ()),
+        "IC-STATUS-02": _make_clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
+        "IC-STATUS-03": _make_clause("IC-STATUS-03", MUST, None, ("IC-STATUS-02",)),
     }
     states = {"IC-STATUS-01": State.FAILED, "IC-STATUS-02": State.PASSED, "IC-STATUS-03": State.FAILED}
 
-    report = _judged(clauses, states)
+    report = _judge(clauses, states)
 
     assert report.red == ("IC-STATUS-01",)
     assert report.results["IC-STATUS-03"].blocker == "IC-STATUS-01"

@@ -13,7 +13,7 @@ from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, 
 from intercede.testing.report import write_reports
 
 
-def _shown_texts(text: str) -> Report:
+def _make_report_of(text: str) -> Report:
     clause = CLAUSES["IC-SUBMIT-01"]
     result = Result(
         clause.id,
@@ -34,7 +34,7 @@ def _shown_texts(text: str) -> Report:
 def test_long_text_is_cut(tmp_path: Path) -> None:
     """A text of half a million characters is cut in each file, and the cut is marked."""
     sizes = {
-        path.suffix: path.stat().st_size for path in write_reports([_shown_texts("\x1b" * 500_000)], tmp_path, RUN)
+        path.suffix: path.stat().st_size for path in write_reports([_make_report_of("\x1b" * 500_000)], tmp_path, RUN)
     }
 
     assert max(sizes.values()) < 2_000_000
@@ -50,7 +50,7 @@ def _is_harmless(text: str) -> bool:
 @given(text=TEXTS)
 def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
     """A hostile text of a subject adds no element, link, mention or control character to a file of a report."""
-    written = {path.name: path.read_bytes().decode() for path in write_reports([_shown_texts(text)], tmp_path, RUN)}
+    written = {path.name: path.read_bytes().decode() for path in write_reports([_make_report_of(text)], tmp_path, RUN)}
 
     assert all(map(_is_harmless, written.values()))
     assert find_errors(json.loads(written["conformance.json"])) == []

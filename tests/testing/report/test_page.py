@@ -62,7 +62,7 @@ def test_a_state_is_written_in_words(tmp_path: Path) -> None:
     )
 
 
-def _palettes() -> Iterator[Mapping[str, str]]:
+def _read_palettes() -> Iterator[Mapping[str, str]]:
     css = files("intercede.testing.report").joinpath("page.css").read_text()
     light = dict(re.findall(r"--([\w-]+): (#\w{6});", css.partition("@media")[0]))
     yield light
@@ -70,27 +70,31 @@ def _palettes() -> Iterator[Mapping[str, str]]:
     yield light | dict(re.findall(r"--([\w-]+): (#\w{6});", css.partition("@media print")[2]))
 
 
-def _luminance(colour: str) -> float:
+def _get_luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
     return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def _contrast(one: str, other: str) -> float:
-    darker, lighter = sorted(map(_luminance, (one, other)))
+def _get_contrast(one: str, other: str) -> float:
+    darker, lighter = sorted(map(_get_luminance, (one, other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("palette", list(_palettes()), ids=["light", "dark", "print"])
+@pytest.mark.parametrize("palette", list(_read_palettes()), ids=["light", "dark", "print"])
 def test_the_colours_of_the_page_have_enough_contrast(palette: Mapping[str, str]) -> None:
     """Text on the page has a contrast of at least 4.5 to 1, and other marks have at least 3 to 1."""
     tones = [(each, f"{each}-paper") for each in ("good", "bad", "warn", "dim")]
     texts = [(ink, paper) for ink in ("ink", "soft", "link") for paper in ("paper", "panel")] + tones
     marks = [("bar", "panel"), ("bad", "panel"), ("focus", "paper"), ("focus", "panel"), ("control", "paper")]
 
-    assert {pair: _contrast(*(palette[each] for each in pair)) for pair in texts if _low(palette, pair, 4.5)} == {}
-    assert {pair: _contrast(*(palette[each] for each in pair)) for pair in marks if _low(palette, pair, 3.0)} == {}
+    assert {
+        pair: _get_contrast(*(palette[each] for each in pair)) for pair in texts if _is_low(palette, pair, 4.5)
+    } == {}
+    assert {
+        pair: _get_contrast(*(palette[each] for each in pair)) for pair in marks if _is_low(palette, pair, 3.0)
+    } == {}
 
 
-def _low(palette: Mapping[str, str], pair: tuple[str, str], least: float) -> bool:
-    return _contrast(palette[pair[0]], palette[pair[1]]) < least
+def _is_low(palette: Mapping[str, str], pair: tuple[str, str], least: float) -> bool:
+    return _get_contrast(palette[pair[0]], palette[pair[1]]) < least

@@ -92,18 +92,18 @@ def interrupt() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-async def _leaves(context: Context) -> None:
+async def _leave_job(context: Context) -> None:
     async with open_backend(context) as backend:
         await backend.submit(context.sh("sleep 600"))
 
 
-async def _red(context: Context) -> None:
-    await _leaves(context)
+async def _be_red(context: Context) -> None:
+    await _leave_job(context)
     context.expect(condition=False, expected="the moon", observed="none")
 
 
 async def _is_interrupted(context: Context) -> None:
-    await _leaves(context)
+    await _leave_job(context)
     interrupt()
     await asyncio.Event().wait()
 
@@ -127,7 +127,7 @@ def make_clauses(*checks: Check, depends: bool = False) -> dict[str, Clause]:
 
 def test_a_blocked_check_cleans_up() -> None:
     """The jobs of a check that is blocked while it runs are purged."""
-    report = run_checks(Slow, clauses=make_clauses(_red, *[_leaves] * 8, depends=True))
+    report = run_checks(Slow, clauses=make_clauses(_be_red, *[_leave_job] * 8, depends=True))
 
     assert report.results["IC-SUBMIT-02"].state is State.BLOCKED
     assert JOBS == {}
@@ -138,7 +138,7 @@ def test_a_blocked_check_cleans_up() -> None:
 def test_an_interruption_leaves_no_job(check: Check, *, together: bool) -> None:
     """An interrupted run purges the jobs of all running checks, also of a submit that has not answered."""
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Slow, clauses=make_clauses(check, _leaves, _leaves), concurrent=together)
+        run_checks(Slow, clauses=make_clauses(check, _leave_job, _leave_job), concurrent=together)
 
     assert JOBS == {}
     assert getattr(caught.value, "__notes__", []) == []
@@ -155,7 +155,7 @@ def test_an_interrupted_cleanup_is_finished(*, together: bool) -> None:
             return await super().kill(handles)
 
     with pytest.raises(KeyboardInterrupt):
-        run_checks(Interrupted, clauses=make_clauses(_leaves), concurrent=together)
+        run_checks(Interrupted, clauses=make_clauses(_leave_job), concurrent=together)
 
     assert JOBS == {}
 
@@ -205,7 +205,7 @@ def test_a_job_that_a_purge_refuses_is_named() -> None:
         await asyncio.sleep(0.3)
         refuses[0] = False
 
-    report = run_checks(Refuses, clauses=make_clauses(_leaves, relents), concurrent=False)
+    report = run_checks(Refuses, clauses=make_clauses(_leave_job, relents), concurrent=False)
 
     assert "cleaning up failed, jobs may be left" in report.results["IC-SUBMIT-01"].detail
     assert "not today" in report.results["IC-SUBMIT-01"].detail

@@ -144,7 +144,7 @@ def test_a_verb_that_does_not_answer_is_a_finding() -> None:
     assert "in status: await asyncio.Event().wait()" in result.detail
 
 
-async def _leaves_two(context: Context) -> None:
+async def _leave_two_jobs(context: Context) -> None:
     """Leave a short and a long job, and be red."""
     async with open_backend(context) as backend:
         await backend.submit(context.sh("exit 0"))
@@ -155,7 +155,7 @@ async def _leaves_two(context: Context) -> None:
 def test_jobs_are_cleaned_up_if_the_subject_reports_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The jobs of each check are purged if the subject reports jobs that were not asked about."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    clauses = make_clauses(first=_leaves_two, second=_leaves_two, third=_leaves_two)
+    clauses = make_clauses(first=_leave_two_jobs, second=_leave_two_jobs, third=_leave_two_jobs)
 
     report = run_checks(gallery.load_wrong()["AnswersForAllJobs"], clauses=clauses)
 

@@ -76,7 +76,7 @@ def test_a_subject_that_refuses_each_login_is_red(subject: type[Closed], times: 
     assert subject.entered == times
 
 
-async def _enters_twice(context: Context) -> None:
+async def _enter_twice(context: Context) -> None:
     with contextlib.suppress(TransportError):
         await check_entering(context)
     await check_entering(context)
@@ -85,7 +85,7 @@ async def _enters_twice(context: Context) -> None:
 def test_a_login_after_all_tries_failed_is_tried_once() -> None:
     """A check logs in only once if all tries before it failed."""
     Closed.entered = 0
-    (result,) = run_checks(Closed, clauses=make_clauses(_enters_twice), scale=0.02).results.values()
+    (result,) = run_checks(Closed, clauses=make_clauses(_enter_twice), scale=0.02).results.values()
 
     assert result.state is State.FAILED
     assert Closed.entered == 5 + 1

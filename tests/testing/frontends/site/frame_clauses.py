@@ -18,7 +18,7 @@ def _check(clause_id: str) -> Check:
     return check
 
 
-def _clause(
+def _make_clause(
     clause_id: str, level: Level = MUST, capability: Capability | None = None, depends: tuple[str, ...] = ()
 ) -> Clause:
     return Clause(
@@ -36,11 +36,11 @@ def _clause(
 CLAUSES = {
     each.id: each
     for each in (
-        _clause("IC-SHAPE-01"),
-        _clause("IC-LIFE-11", SHOULD),
-        _clause("IC-SUBMIT-01"),
-        _clause("IC-SUBMIT-02", depends=("IC-SUBMIT-01",)),
-        _clause("IC-STATUS-01", depends=("IC-SUBMIT-02",)),
-        _clause("IC-OUTPUT-01", capability="output"),
+        _make_clause("IC-SHAPE-01"),
+        _make_clause("IC-LIFE-11", SHOULD),
+        _make_clause("IC-SUBMIT-01"),
+        _make_clause("IC-SUBMIT-02", depends=("IC-SUBMIT-01",)),
+        _make_clause("IC-STATUS-01", depends=("IC-SUBMIT-02",)),
+        _make_clause("IC-OUTPUT-01", capability="output"),
     )
 }

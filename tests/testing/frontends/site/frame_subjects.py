@@ -82,7 +82,7 @@ class TinyOutput(Tiny):
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Write the output of the jobs."""
-        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
+        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_write_output(dest)))
 
 
 class Talkative(Tiny):
@@ -119,7 +119,7 @@ class Chatty:
         raise NotImplementedError
 
 
-def _written(dest: Path) -> Path:
+def _write_output(dest: Path) -> Path:
     dest.mkdir(parents=True, exist_ok=True)
     stdout = dest / "stdout"
     stdout.write_text("what the payload wrote\n")
