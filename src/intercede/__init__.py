@@ -1,4 +1,4 @@
-"""intercede: typed, async access to batch systems and Computing Elements, through plugins that prove themselves.
+"""intercede: typed, async access to batch systems and Computing Elements, through plugins that a test kit checks.
 
     from intercede import SubmissionSpec, registry
 
@@ -10,7 +10,7 @@ The public names of ``intercede.contract`` are here as well. Each is loaded at i
 
 from intercede import contract as contract
 
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
+TYPE_CHECKING = False  # importing typing would cost more than this whole module
 if TYPE_CHECKING:
     from intercede import registry as registry
     from intercede.contract import *

@@ -47,7 +47,7 @@ class Configuration:
     """
 
     path: Path
-    """The file."""
+    """The path of the configuration file."""
     backends: Mapping[str, Table] = field(repr=False)
     """Name -> ``{"type": ...}`` or ``{"transport": ..., "scheduler": ...}`` with options."""
     transports: Mapping[str, Table] = field(repr=False)

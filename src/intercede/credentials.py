@@ -126,7 +126,7 @@ class FileCredentials:
         return await asyncio.to_thread(lambda: CredentialSet(credentials=tuple(read() for read in readers)))
 
     def _is_allowed(self, kind: CredentialKind, resource: str) -> bool:
-        """Return whether a resource may get a credential. It learns a password or a token, so these need permission."""
+        """Return whether a resource may get a credential. It sees passwords and tokens, so they need permission."""
         return kind not in _BEARER or resource in self._resources
 
 

@@ -2,7 +2,7 @@
 
 ``importlib.metadata`` takes five times as long, and its ``entry_points()`` raises if one file of an unrelated
 distribution is bad. So this module scans ordinary directories itself, each file separately. It reads zip files and
-foreign finders through ``importlib.metadata``, one distribution at a time.
+the finders of other projects through ``importlib.metadata``, one distribution at a time.
 
 As for pip, a metadata directory is a distribution if its name is valid for a project. These are reported as problems: a
 directory with an invalid name, one without METADATA beside a complete one, and two of one distribution in one place.
@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib_external import PathFinder  # importlib.machinery has it as well, and is slow to load
+from _frozen_importlib_external import PathFinder  # importlib.machinery also has PathFinder, but loads slowly
 
 from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, suggest
 
-TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
+TYPE_CHECKING = False  # importing typing would cost more than scanning a small environment
 if not TYPE_CHECKING:
     from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
 
     Distribution = object  # so that typing.get_type_hints can evaluate annotations
-else:  # typeguard uses the last import of a name, and recognizes generators by collections.abc only
+else:  # for typeguard: it uses the last import of a name, and recognizes generators by collections.abc only
     from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import Distribution
 
@@ -36,7 +36,7 @@ _LIMIT = 1 << 20
 
 
 def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
-    """Read the candidates of all groups from the metadata on ``path`` and from foreign finders.
+    """Read the candidates of all groups from the metadata on ``path`` and from the finders of other projects.
 
     An error in a distribution raises nothing: a bad entry becomes a ``malformed`` candidate. The others are ``active``,
     as far as discovery can decide it, or ``ignored``.
@@ -106,11 +106,12 @@ class _Metadata:
         self.root = root  # the directory or zip file on the path
         self.location = location
         self.data = data  # entry_points.txt, or empty if it has no group of intercede
-        self.rank = rank  # is in the working directory, index of the root, is an egg-info, name: the lowest rank wins
+        # The lowest rank wins: (whether in the working directory, index of the root, whether an egg-info, name).
+        self.rank = rank
         self.in_working_directory = rank[0]
 
     def has_valid_name(self) -> bool:
-        """Return whether a distribution can have this name and version.
+        """Return whether this name and version are valid for a distribution.
 
         While pip upgrades ``polite``, the old directory is named ``~olite``.
         """
@@ -228,14 +229,17 @@ def _get_entry(plugin: Plugin) -> tuple[str, str, str]:
 
 def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
     """Separate the metadata of the running intercede from that of other projects or installations of that name."""
-    ours = [each for each in copies if each.data]  # a project without the built-ins is another project
+    ours = [each for each in copies if each.data]  # another project of this name has no built-ins
     beside = [each for each in ours if _is_same_file(each.root, _RUNNING_FROM)]
     own = beside or [each for each in ours if _is_editable_install(each)]
     return own, [each for each in copies if each not in own]
 
 
 def _describe_impostors(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
-    """Describe distributions that an installer mistakes for the running intercede, or its missing metadata."""
+    """Describe each distribution that an installer mistakes for the running intercede.
+
+    If the running intercede has no metadata, the first sentence says so.
+    """
     before = [each for each in foreign if not own or each.root == own[0].root or each.rank < own[0].rank]
     missing = f"the metadata of intercede was not found beside {_RUNNING_FROM}, so it has no built-ins; {_REINSTALL}"
     return [missing] * (not own) + [_describe_impostor(each) for each in before if not each.is_leftover()]
@@ -301,7 +305,7 @@ def _find_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Met
     rest: list[_Metadata] = []
     here = _identify_working_directory()
     seen: set[tuple[int, int]] = set()
-    directories = [entry for entry in path if isinstance(entry, str)]  # imports skip other objects as well
+    directories = [entry for entry in path if isinstance(entry, str)]  # an import skips entries that are no strings
     for index, entry in enumerate(directories):
         try:
             root = os.path.abspath(entry)
@@ -520,7 +524,7 @@ def _parse_entry(line: bytes) -> tuple[str, str, str]:
     """Return the name and the target of an entry ``name = module:attribute``, and the problem or an empty string."""
     text = line.decode("utf-8", "backslashreplace")
     name, equals, value = (part.strip() for part in text.partition("="))
-    target = value.partition("[")[0].strip()  # extras are deprecated, and do not belong to the object
+    target = value.partition("[")[0].strip()  # extras are deprecated, and not part of MODULE:ATTRIBUTE
     module, _, attribute = (part.strip() for part in target.partition(":"))
     if not equals:
         return name, "", f"the line {text!r} has no '=': write NAME = MODULE:ATTRIBUTE"

@@ -36,14 +36,15 @@ import sys; modules = int(sys.argv[1]); sys.path[:] = sys.argv[modules + 2 :]
 from intercede.forkserver import _run_server
 exec(_run_server(sys.argv[2 : modules + 2]))
 """
-"""The program of a server. Each process that it starts returns from ``_run_server``, to exit as an interpreter does."""
+"""The program of a server. In a new process, ``_run_server`` returns, so the process exits as an interpreter does."""
 _READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
 """The prefixes of the variables that the loader and the interpreter read only at their start."""
 _PATIENCE = 10.0
-"""Seconds for an answer that a server or a keeper gives at once, unless it is stopped."""
+"""Seconds to wait for an answer that a server or a keeper sends immediately, unless it is suspended."""
 _MAX_DESCRIPTORS = 16
 _HIGH_DESCRIPTOR = 32
-"""In a new process, the descriptors of the keeper have lower numbers than this. They move above it for a moment."""
+"""All descriptors of a keeper are below this number. A new process copies those to keep above it, and closes the rest
+below it, before the copies get the numbers that the request asks for."""
 _MAX_ANSWER = 4096
 """The maximum number of bytes in the report of a server or a keeper."""
 
@@ -99,7 +100,7 @@ class Process:
         """Kill the process if it is running, wait until that is done, and release the connection."""
         self.kill()
         self._connection.settimeout(_PATIENCE)
-        with suppress(OSError):  # the keeper is stopped, and the client cannot continue it
+        with suppress(OSError):  # the keeper is suspended, and the client cannot resume it
             while self._connection.recv(_MAX_ANSWER):
                 pass
         self._connection.close()
@@ -281,7 +282,7 @@ def _open_working_directory() -> Generator[int]:
 def _read_inherited() -> tuple[object, ...]:
     """Return the properties of this process that a server inherits when it starts, and cannot change later."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
-    variables.pop("PYTHONPATH", None)  # sys.path is sent instead
+    variables.pop("PYTHONPATH", None)  # each request contains sys.path
     limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
     return sys.executable, variables, limits, os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
 
@@ -318,7 +319,7 @@ def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
     for module in modules:
         import_module(module)
     if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
-        gc.freeze()  # the objects so far are not garbage of the processes
+        gc.freeze()  # the garbage collectors of the processes ignore the objects made so far
     os.chdir("/")
     sys.argv[:] = ["-c"]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the keepers
@@ -366,7 +367,10 @@ def _ignore_signal(_signal: int, _frame: object) -> None:
 
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:
-    """Wait until a process ends or its client closes the socket. Kill what it left, and return its exit code."""
+    """Wait until a process ends or its client closes the socket, and return the exit code of the process.
+
+    Before that, kill its process group, unless the process has ended and may leave children.
+    """
     abandoned, over, status = False, *_check_end(process)
     while not abandoned and not over:
         ready, _, _ = select.select([client, bell], [], [])
@@ -383,7 +387,7 @@ def _watch(process: int, client: int, bell: int, request: _Request) -> int:
 
 
 def _check_end(process: int) -> tuple[bool, int | None]:
-    """Return whether a process has ended, and its status if it had to be reaped to find out."""
+    """Return whether a process has ended. If finding out reaped the process, return its status as well."""
     if hasattr(os, "waitid"):
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, None
     reaped, status = os.waitpid(process, os.WNOHANG)

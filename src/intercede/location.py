@@ -43,9 +43,9 @@ class Location:
         )
 
     def complete(self, error: ConfigError) -> ConfigError:
-        """Return an error that a target raised about its options, with the place where they are written.
+        """Add the place where options are written to an error that a target raised about them, and return the error.
 
-        An error that names its place already is returned unchanged.
+        An error that already names a place is returned unchanged.
         """
         if error.where is not None:
             return error

@@ -1,8 +1,11 @@
-"""Plugin, a candidate for a name, and the rules for names. It imports nothing slow, and nothing of intercede."""
+"""``Plugin``, a candidate for a name, and the rules for names.
 
-from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
+This module imports nothing slow, and no other module of intercede.
+"""
 
-TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
+from _collections_abc import Iterable  # importing collections.abc would load all of collections
+
+TYPE_CHECKING = False  # importing typing would cost more than scanning a small environment
 if TYPE_CHECKING:
     from typing import Literal, Never
 
@@ -118,7 +121,7 @@ def canonicalize_name(name: str) -> str:
 
 
 def how_to_install(extra: str = "") -> str:
-    """Return the command that installs intercede, with a path: on the public index the name is another project's."""
+    """Return a command that installs intercede from a path. On the public index, another project has its name."""
     return f'pip install "intercede{f"[{extra}]" if extra else ""} @ file:///path/to/intercede"'
 
 

@@ -48,11 +48,11 @@ _NAMES = frozenset({"type", "transport", "scheduler"})
 """The keys whose values are names of plugins. They are shown even if they contain a word such as ``key``."""
 _NAME_KEYS = ("name", "variable", "option", "field")
 _VALUE_KEY = "value"
-"""The keys whose values name the value beside them: ``{"name": "PASSWORD", "value": "..."}``."""
+"""Keys of a table that names a value: in ``{"name": "PASSWORD", "value": "..."}``, ``name`` describes ``value``."""
 _MIN_LENGTH, _MIN_DIGITS = 4, 6
 """Shorter values and numbers with fewer digits are not hidden in texts, because they occur in any text by chance."""
 _PART_LENGTH = 8
-"""The minimum number of consecutive characters of a secret that are hidden. Texts may be cut, wrapped and joined."""
+"""A part of a secret is hidden if it has at least this many characters. Texts may be cut, wrapped or joined."""
 _ORDINARY = frozenset(
     {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
 )
@@ -186,7 +186,7 @@ def _list_leaves(value: object) -> Iterator[str]:
     """Yield every text in a hidden value, and every long number as a text."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[object, object]", value).items():
-            yield from _list_leaves(key if isinstance(inner, bool | None) else inner)  # {"hunter2": true} is a set
+            yield from _list_leaves(key if isinstance(inner, bool | None) else inner)  # as in {"hunter2": true}
     elif isinstance(value, list | tuple | set | frozenset):
         for each in cast("Iterable[object]", value):
             yield from _list_leaves(each)
@@ -225,7 +225,7 @@ def _announces_secret(text: str) -> bool:
 
 
 def _find_announced(items: Sequence[object]) -> Iterator[bool]:
-    """Yield for each item of a list whether the item before it says that it is secret."""
+    """Yield, for each item of a list, whether the item before it announces a secret, as ``--password`` does."""
     sshpass = any(isinstance(each, str) and each.endswith("sshpass") for each in items)
     before: object = None
     for each in items:
@@ -294,7 +294,7 @@ def _split_parts(secret: str) -> Iterator[str]:
 
 
 def _hide_parts(parts: frozenset[str], text: str) -> str:
-    """Return a text in which every run of parts of a secret is hidden."""
+    """Return a text in which each sequence of adjacent or overlapping parts of a secret is hidden."""
     if not parts:
         return text
     kept: list[str] = []

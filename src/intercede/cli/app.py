@@ -1,4 +1,4 @@
-"""The commands, their options and exit codes. An error of intercede is one message on stderr and exit code 2."""
+"""The commands, their options and exit codes. After an error, one message is on stderr and the exit code is 2."""
 
 import asyncio
 import sys
@@ -34,10 +34,9 @@ app = typer.Typer(
 def main() -> int:
     """Run the command line and return its exit code."""
     warnings.showwarning = _show_warning
-    reconfigure: Callable[..., None] | None = getattr(
-        sys.stdout, "reconfigure", None
-    )  # a replaced stdout may not have it
-    if reconfigure is not None:  # as on stderr: escape the characters that the locale cannot encode
+    # A stdout that other code has replaced may have no ``reconfigure``.
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:  # escape characters that the locale cannot encode, as Python does on stderr
         reconfigure(errors="backslashreplace")
     try:
         app()
@@ -65,7 +64,7 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Run jobs through plugins, and look after the plugins."""
+    """Run jobs through plugins, and list and check plugins."""
 
 
 @app.command()

@@ -26,7 +26,7 @@ from intercede.testing.run.finding import MARGIN
 __all__ = ["check", "select_clauses"]
 
 _TAIL_LIMIT = 20_000
-"""The number of bytes to keep of the output of subjects."""
+"""The number of bytes that are kept of the end of the subjects' output."""
 
 
 def select_clauses(only: Sequence[str]) -> list[str]:
@@ -112,7 +112,7 @@ class _Tail(io.RawIOBase):
         self.tail = b""
 
     def writable(self) -> bool:
-        """Return True: it is writable."""
+        """Return True, as ``io`` requires of a stream that can be written."""
         return True
 
     def write(self, data: Any, /) -> int:
@@ -124,7 +124,10 @@ class _Tail(io.RawIOBase):
 
 @contextmanager
 def _capture_output() -> Generator[_Tail]:
-    """Keep the output of subjects off the terminal: it may hold secrets, and commands to a terminal or a CI system."""
+    """Keep the output of subjects off the terminal.
+
+    The output may contain secrets, and sequences that a terminal or a CI system executes.
+    """
     tail = _Tail()
     stream = io.TextIOWrapper(io.BufferedWriter(tail, 1), "utf-8", "backslashreplace", write_through=True)
     with redirect_stdout(stream), redirect_stderr(stream):

@@ -37,7 +37,7 @@ def explain_name(group: str, name: str) -> str:
     explanation = registry.explain(group, name)
     if explanation.plugins:
         return str(explanation)
-    plugin = registry.resolve(group, name)  # raises and lists the existing names, unless the name is qualified
+    plugin = registry.resolve(group, name)  # raises an error that lists the names, if the name is not qualified
     return f"{group}:{name}\nIt names its distribution: {plugin.target} of {plugin.provider}, regardless of the pins."
 
 

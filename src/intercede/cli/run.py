@@ -34,9 +34,9 @@ _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for one of these rea
 ONE_SIGNAL = 0.5
 """Signals within this many seconds count as one: timeout(1) signals the process and then its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
-_PATIENCE = (1, 5, 20)  # seconds to wait after a retryable error; the jobs go on
+_PATIENCE = (1, 5, 20)  # seconds to wait after a retryable error; the jobs continue
 UNKNOWN_FOR = 60.0
-"""Waiting times out once every unfinished job has been UNKNOWN for this many seconds."""
+"""The wait times out when every unfinished job has been UNKNOWN for this many seconds."""
 
 
 def build_spec(command: Sequence[str], output: Path | None) -> SubmissionSpec:
@@ -176,7 +176,7 @@ class _Run:
         try:
             submission = await self.backend.submit(self.spec, self.copies)
         except (InvalidSpecError, UnsupportedSpecError, LimitError):
-            self.submitting = False  # any other error may have started jobs
+            self.submitting = False  # after any other error, jobs may have been started
             raise
         except SchedulerError as error:
             self.submitting = not error.refused

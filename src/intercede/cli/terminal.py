@@ -24,7 +24,7 @@ def print_answer(text: str) -> None:
 
 
 def escape_unprintable(text: str) -> str:
-    """Replace every unprintable character but the newline by an escape sequence."""
+    """Replace every unprintable character, except the newline, with an escape sequence."""
     return "".join(each if each.isprintable() or each == "\n" else _escape(each) for each in text)
 
 

@@ -6,7 +6,7 @@ A plugin needs no other module of intercede: ``from intercede.contract import Jo
 Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
 
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
+TYPE_CHECKING = False  # importing typing would cost more than this whole module
 if TYPE_CHECKING:
     from intercede.contract.backend import *
     from intercede.contract.credentials import *
@@ -86,7 +86,8 @@ __all__ = [
     "each_handle",
 ]
 
-_MODULES = ("errors", "job", "credentials", "transport", "scheduler", "backend")  # each imports only earlier ones
+# Each module imports only modules that are before it in this tuple.
+_MODULES = ("errors", "job", "credentials", "transport", "scheduler", "backend")
 
 
 def __getattr__(name: str) -> object:

@@ -119,7 +119,7 @@ class JobBackend(Submitter, Monitor, Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close everything that entering or a verb has opened. Jobs continue. Leaving twice is allowed."""
+        """Close all connections that ``__aenter__`` or a verb has opened. Jobs continue. Leaving twice is allowed."""
         ...
 
 
@@ -257,7 +257,7 @@ CAPABILITIES: Mapping[Capability, type] = MappingProxyType(
         "diagnostics": LiveDiagnostics,
     }
 )
-"""Each capability's name and its protocol, in the order of reports."""
+"""Each capability's name and its protocol, in the order in which reports list capabilities."""
 
 _VERBS: Mapping[Capability, str] = MappingProxyType(
     {

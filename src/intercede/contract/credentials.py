@@ -168,7 +168,7 @@ class FreshCredentials:
     def _finish_asking(self, task: "asyncio.Task[CredentialSet]") -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # a waiting caller gets the exception; without a caller, asyncio must not warn about it
+            task.exception()  # a waiting caller gets the exception; if none waits, this keeps asyncio from warning
 
     @property
     def is_kept(self) -> bool:

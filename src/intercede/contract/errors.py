@@ -4,7 +4,7 @@
 
     IntercedeError
       ConfigError                    the data that names or configures an object is wrong
-      PluginError                    a name did not lead to a working object
+      PluginError                    no working object could be made from the name of a plugin
         PluginNotFoundError            no plugin has that name
         PluginAmbiguousError           several distributions provide it, and no pin decides
         PluginPinError                 a pin names a distribution that does not provide the name
@@ -14,7 +14,7 @@
       InvalidSpecError               the request itself is wrong: no job was started
       UnsupportedSpecError           this backend cannot do that: no job was started
       NotOpenError                   a verb was called before entering or after leaving
-      ResourceError                  the resource or the connection to it failed; says whether to try again
+      ResourceError                  the resource failed or the connection to it failed; says whether to try again
         TransportError                 the connection failed, or a command could not be started
         AuthenticationError            the login was refused
         SchedulerError                 the scheduler refused, or its answer is unusable
@@ -59,7 +59,11 @@ class IntercedeError(Exception):
 
 
 class ConfigError(IntercedeError):
-    """A configuration is invalid: an unknown option, a wrong type, or neither a whole backend nor a composed one."""
+    """A configuration is invalid.
+
+    For example, an option is unknown or has a wrong type, or a table has neither ``type`` nor ``transport`` and
+    ``scheduler``.
+    """
 
     field: str | None = None
     """The invalid key. A key of an inner table is written with dots."""
@@ -72,7 +76,7 @@ class ConfigError(IntercedeError):
 
 
 class PluginError(IntercedeError):
-    """A name did not lead to a working object."""
+    """No working object could be made from the name of a plugin."""
 
     group: str | None = None
     """``backends``, ``transports`` or ``schedulers``."""
@@ -145,7 +149,7 @@ class NotOpenError(IntercedeError):
 
 
 class ResourceError(IntercedeError):
-    """The resource failed, or the connection to the resource.
+    """The resource failed, or the connection to it failed.
 
     ``retryable`` is True if the same call may succeed later without any change on our side.
     """

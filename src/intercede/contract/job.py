@@ -57,7 +57,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 # When the first model is made, pydantic reads the entry points of every installed distribution, and raises if one
-# unrelated file is bad. It does so only once, so it happens here, and the error is ignored.
+# unrelated file is invalid. pydantic reads them only once, so let it do so now, and ignore the error.
 with suppress(Exception):
     TypeAdapter(object)
 
@@ -65,7 +65,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _ReadOnly(Mapping[K, V]):
-    """A read-only mapping. It is hashable if its values are, can be pickled, and has the repr of a dict."""
+    """A read-only mapping that can be pickled and has the repr of a dict. It is hashable if its values are."""
 
     __slots__ = ("_items",)
 
@@ -95,7 +95,7 @@ def _serialize_read_only(value: Mapping[K, V], handler: object) -> object:
 
 
 ReadOnly = Annotated[Mapping[K, V], AfterValidator(_ReadOnly), WrapSerializer(_serialize_read_only)]
-"""A mapping that is copied into a read-only one when the object is made."""
+"""The type of a model's field that holds a mapping. The model stores a read-only copy of the mapping."""
 
 
 def _refuse_nul(text: str) -> str:
@@ -210,7 +210,8 @@ class OutputMember(_Data):
     pattern: Annotated[Name, AfterValidator(_check_pattern)]
     """The pattern of the files, relative to the working directory."""
     destination: Url | None = None
-    """The URL to which the resource uploads the files, or None to keep them for ``fetch_output``. It may be refused."""
+    """The URL to which the resource uploads the files. A backend may refuse a URL. If it is None, the files are kept
+    for ``fetch_output``."""
 
 
 class OutputSpec(_Data):
@@ -218,7 +219,7 @@ class OutputSpec(_Data):
 
     members: tuple[OutputMember, ...] = ()
     include_unlisted: StrictBool = False
-    """True also takes files that no member names, except inputs, the executable and secrets."""
+    """True also fetches the files that match no member, except inputs, the executable and secrets."""
 
 
 class ContainerSpec(_Data):
@@ -245,7 +246,7 @@ class SubmissionSpec(_Data):
 
     executable: LocalOrName
     """A name without a slash is searched for on the remote PATH. A string with a slash, or any Path, is a local file:
-    it is copied to the resource and run whatever its mode is, with its shebang, or by sh."""
+    it is copied to the resource. Whatever the file's mode is, its shebang runs it, or sh if it has no shebang."""
     arguments: tuple[Text, ...] = ()
     """The arguments of the executable. They are passed on byte for byte."""
     inputs: tuple[FileRef, ...] = ()
@@ -263,7 +264,8 @@ class SubmissionSpec(_Data):
     stderr: RelativePath | None = None
     """The file in the working directory that receives stderr. It must differ from ``stdout``."""
     tag: Tag | None = None
-    """The name by which ``find`` finds the submission. Set a tag if you may cancel a ``submit``."""
+    """The name by which ``find`` finds the submission. Set a tag if you may cancel a ``submit``: a cancelled call
+    returns no handles."""
 
     @property
     def staged_executable(self) -> Path | None:
@@ -290,13 +292,13 @@ class JobHandle(_Data):
     """The name of the resource. It is the same for every backend and process that sees the same jobs."""
     job: Name
     """The name of the job on the resource, which is opaque to callers. The backend treats it as untrusted data: it
-    checks the name against its own pattern, and never uses it as a path, a pid or an expression. The job of a handle
-    that does not match is ``UNKNOWN(foreign)``."""
+    checks the name against its own pattern, and never uses it as a path, a pid or an expression. If the name does not
+    match, the status of the job is ``UNKNOWN(foreign)``."""
 
-    def __hash__(self) -> int:  # type checkers do not see the method of pydantic, and handles are dictionary keys
+    def __hash__(self) -> int:  # type checkers do not see pydantic's __hash__, and handles are dictionary keys
         return hash((self.resource, self.job))
 
-    def __iter__(self) -> Never:  # the method of pydantic would turn one handle into a collection of two wrong items
+    def __iter__(self) -> Never:  # pydantic's __iter__ yields two fields, so a handle could pass for a collection
         raise TypeError("expected a collection of handles, not a single JobHandle: write [handle]")
 
     @model_validator(mode="after")
@@ -395,8 +397,8 @@ class JobStatus(_Data):
 
     state: JobState
     exit_code: Count | None = None
-    """The payload's exit code, if it exited. A payload that got a signal may exit too: then the state is KILLED, or
-    FAILED by ``timeout``. It is never set together with ``signal``."""
+    """The payload's exit code, if it exited. A payload that handled a signal may still exit with a code. Its state is
+    then KILLED, or FAILED with the reason ``timeout``. The code is never set together with ``signal``."""
     signal: Positive | None = None
     """The number of the signal that ended the job."""
     reason: Reason | None = None
@@ -419,7 +421,8 @@ class JobOutput(_Data):
     ok: StrictBool
     """True if the output was fetched completely, apart from the names in ``missing``."""
     reason: str | None = None
-    """The reason if it is incomplete: a word of ``OpOutcome.reason`` or ``limit``; details may follow after a colon."""
+    """The reason why the output is incomplete: a value of ``OpOutcome.reason``, or ``limit``. Details may follow after
+    a colon."""
     stdout: Path | None = None
     stderr: Path | None = None
     log: Path | None = None

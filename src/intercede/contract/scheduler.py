@@ -1,7 +1,7 @@
-"""A scheduler queues work on a machine. Its methods are pure functions between jobs and text.
+"""A scheduler queues work on a machine. Its methods are pure functions that turn jobs into text, and text into facts.
 
-They do no I/O and read no clock, so that recorded answers can test them. They return fragments of POSIX sh, which ask
-the machine at run time.
+The methods do no I/O and read no clock, so that recorded answers can test them. They return fragments of POSIX sh,
+which ask the machine at run time.
 """
 
 from abc import abstractmethod
@@ -60,7 +60,7 @@ class Queued(_Data):
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?\z")]
-"""A pattern of variable names. The remote shell uses it in a ``case``, so no other character is allowed."""
+"""The name of a variable, or its beginning and ``*``. The remote shell uses the text unquoted in a ``case``."""
 _NEEDED = ("HOME", "IFS", "LC_ALL", "PATH")
 _OURS = ("IC_", "_ic_", "ic_")
 
@@ -163,7 +163,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Return the scheduler's status of each id. An id that it does not list is absent, and never final.
+        """Return the status of each id that the scheduler lists. Leave out any other id: it is never final.
 
         If the listing has the same number under another name, that job is another user's, and the id is not listed.
 

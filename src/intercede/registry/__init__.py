@@ -1,4 +1,4 @@
-"""Make a working object from a name: the functions of one default ``Registry``.
+"""Make a working object from a name. The functions of this module use one default ``Registry``.
 
 ::
 
@@ -10,14 +10,14 @@ Making an object opens no connection; entering it may.
 """
 
 import os
-from _collections_abc import Mapping  # collections.abc is the same, and would load all of collections
+from _collections_abc import Mapping  # importing collections.abc would load all of collections
 
 from intercede import contract
 from intercede.plugin import Plugin
 from intercede.registry.precedence import Explanation
 from intercede.registry.resolver import PluginShadowWarning, Resolver
 
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
+TYPE_CHECKING = False  # importing typing would cost more than this whole module
 if TYPE_CHECKING:
     from intercede.config import Configuration
     from intercede.registry.factory import Factory
@@ -59,9 +59,9 @@ class Registry:
     # Names
 
     def resolve(self, group: str, name: str) -> Plugin:
-        """Return the plugin that a name means by the rule of precedence. This imports no plugin.
+        """Return the plugin that the rule of precedence chooses for a name. This imports no plugin.
 
-        ``DISTRIBUTION:NAME`` means the entry of that distribution, whatever the pins.
+        ``DISTRIBUTION:NAME`` means the entry of that distribution. Pins do not matter then.
 
         Raises:
             ConfigError: There is no such group, or ``INTERCEDE_PREFER``, ``INTERCEDE_PLUGINS`` or the configuration is
@@ -89,7 +89,7 @@ class Registry:
         return self._resolver.list_problems()
 
     def explain(self, group: str, name: str) -> Explanation:
-        """Return the explanation how a name is resolved; ``print`` shows its steps. This imports no plugin.
+        """Return an explanation of how a name is resolved; ``print`` shows its steps. This imports no plugin.
 
         Raises:
             ConfigError: For the same reasons as in ``resolve``.

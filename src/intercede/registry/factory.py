@@ -51,7 +51,7 @@ class Factory:
         self._failures: dict[Plugin, BaseException] = {}
 
     def make_backend(self, config: object, credentials: Credentials) -> JobBackend:
-        """Make a backend: a whole one, or a BatchBackend from a transport and a scheduler."""
+        """Make a backend from its own plugin, or a BatchBackend from a transport and a scheduler."""
         made = self._make("backends", config, credentials)
         assert isinstance(made, JobBackend)  # noqa: S101 -- for type checkers: the gate has checked the type
         return made
@@ -91,7 +91,7 @@ class Factory:
         return read_options(config, group, _IN_CODE)
 
     def _find_part(self, role: str, table: Options) -> Options:
-        """Return the options of the transport or the scheduler: its key has a table or the name of a table."""
+        """Return the options of the transport or the scheduler. Its key's value is a table or the name of a table."""
         given = table.values[role]
         if isinstance(given, str):
             part = self._look_up(f"{role}s", given, table.location)
@@ -100,7 +100,10 @@ class Factory:
         return replace(part, location=Location(part.location.source, f"{role}."))
 
     def _look_up(self, group: str, name: str, location: Location) -> Options:
-        """Return the options in the file's table of that name. Without such a table, the name is a plugin's."""
+        """Return the options in the configuration file's table of this name.
+
+        If there is no such table, use the name as the name of a plugin without options.
+        """
         configuration = self._resolver.read_configuration()
         table = configuration.get_tables(group).get(name) if configuration else None
         if configuration is None or table is None:
@@ -183,7 +186,7 @@ class Factory:
 
 
 def _make_form_error(table: Options) -> ConfigError:
-    """Return the error for a table that describes neither a whole backend nor a composed one."""
+    """Return the error for a table that has neither ``type`` alone, nor ``transport`` and ``scheduler``."""
     keys = [key for key in ("type", "transport", "scheduler") if key in table.values]
     lone = {"transport": "scheduler", "scheduler": "transport"}
     near = ""

@@ -35,7 +35,7 @@ def find_violations(subject: object, group: str) -> tuple[str, ...]:
         group: ``backends``, ``transports`` or ``schedulers``.
     """
     if inspect.iscoroutine(subject):
-        subject.close()  # otherwise Python warns that it was never awaited
+        subject.close()  # otherwise Python warns that the coroutine was never awaited
         return ("it is a coroutine: the target must return the object itself, so write it with def, not async def",)
     if isinstance(subject, type):
         return (f"it is the class {subject.__name__}, not an object: let the target return an instance",)
@@ -112,7 +112,7 @@ def _check_callable(name: str, member: object, wanted: _Method) -> str:
         return f"{name} {advice}; the contract has {_format_method(name, wanted)}"
     try:
         signature = inspect.signature(member)
-    except (TypeError, ValueError):  # C code often has no signature to read: it passes
+    except (TypeError, ValueError):  # C code often has no signature to read, so it is not checked
         return ""
     refusal = next(_try_calls(signature, _read_signature(wanted)), "")
     if not refusal:

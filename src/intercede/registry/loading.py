@@ -72,7 +72,14 @@ def _find_abstract_violations(target: Target, group: str) -> tuple[str, ...]:
 
 
 def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins: str = "") -> PluginLoadError:
-    """Return the error for a candidate that could not be imported or made, with the pins that restore the name."""
+    """Return the error for a candidate that could not be imported or made.
+
+    Args:
+        plugin: The candidate.
+        step: ``imported`` or ``made``.
+        cause: The exception that was raised.
+        other_pins: The pins that choose another candidate for the name.
+    """
     return PluginLoadError(
         f"{plugin.group}:{plugin.name} could not be {step}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
         f"{describe(plugin)}; {_advise(plugin, cause)}{_offer(other_pins)}",
@@ -81,7 +88,7 @@ def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins:
 
 
 def _advise(plugin: Plugin, cause: BaseException) -> str:
-    """Return advice on a candidate that failed. The extra of a built-in has the built-in's name."""
+    """Return advice on a candidate that failed. A built-in may need the pip extra that has the same name."""
     if plugin.builtin and isinstance(cause, ModuleNotFoundError):
         return f"install its extra from where this intercede came from, a path or a URL: {how_to_install(plugin.name)}"
     return f"repair or uninstall {plugin.distribution}"

@@ -39,7 +39,7 @@ class Options:
         return replace(self, values={name: value for name, value in self.values.items() if name not in names})
 
     def add_unprefixed(self, others: Mapping[str, object]) -> "Options":
-        """Return these options together with others that the user wrote beside the table and not in it.
+        """Return these options together with others that the user wrote next to the table, and not in it.
 
         Args:
             others: The other options. Errors name them without the prefix of the table.
@@ -145,7 +145,7 @@ def _takes_any(target: Target) -> bool:
 def _read_signature(target: Target) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # C code often has no signature to read: it gets the options unchecked
+    except (TypeError, ValueError):  # C code often has no signature to read, so its options are not checked
         return None
 
 
@@ -175,7 +175,7 @@ def _make_unknown_error(name: str, options: str, near: str, location: Location) 
 def _make_owner_error(
     name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], location: Location
 ) -> ConfigError:
-    """Return the error for an option that both the transport and the scheduler have, or neither."""
+    """Return the error for an option that both the transport and the scheduler have, or that neither of them has."""
     if all(name in parameters for parameters in takers.values()):
         nested = f'"transport": {{"type": ..., "{name}": ...}}'
         advice = f"both the transport and the scheduler have it: write {nested}"
@@ -200,7 +200,7 @@ def _validate(target: Target, parameter: inspect.Parameter, value: object, locat
         return adapter.validate_python(
             value, strict=isinstance(value, bool) or None
         )  # without strict, pydantic accepts True as the number 1
-    except PydanticUserError:  # a model that is not fully defined
+    except PydanticUserError:  # the annotation is a model that is not fully defined
         return value
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -3,7 +3,7 @@
 The rule depends on no order of files, installations, versions or letters: none of them is the same on two machines.
 """
 
-from _collections_abc import Callable, Iterable  # collections.abc is the same, and would load all of collections
+from _collections_abc import Callable, Iterable  # importing collections.abc would load all of collections
 
 from intercede.contract.errors import (
     ConfigError,
@@ -51,7 +51,7 @@ class Explanation:
         self.group = group
         self.name = name
         self.winner = winner
-        """The candidate that the name means, or None if the name cannot be resolved."""
+        """The candidate that was chosen for the name, or None if the name cannot be resolved."""
         self.plugins = plugins
         """All candidates, each with its status."""
         self.steps = steps
@@ -93,7 +93,7 @@ def describe(plugin: Plugin) -> str:
 
 
 def check_group(group: str, place: str = "") -> str:
-    """Return the name of a group if there is such a group.
+    """Return the name of a group, unchanged, if there is such a group. Raise an error otherwise.
 
     Args:
         group: The name of a group.

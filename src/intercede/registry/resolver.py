@@ -19,7 +19,7 @@ from intercede.registry.precedence import (
     parse_policy,
 )
 
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
+TYPE_CHECKING = False  # importing typing would cost more than this whole module
 if TYPE_CHECKING:
     from typing import Never
 
@@ -31,12 +31,12 @@ __all__ = ["PluginShadowWarning", "Resolver", "note_running"]
 
 CONFIG = "INTERCEDE_CONFIG"
 
-_warned: set[tuple[str, str]] = set()  # the names for which a process has warned, in all registries
+_warned: set[tuple[str, str]] = set()  # the names about which any registry of this process has warned
 _running: dict[tuple[str, str], str] = {}  # distribution and package -> the version whose code is loaded
 
 
 class PluginShadowWarning(UserWarning):
-    """A distribution shadows a built-in because it is installed. A pin for the name accepts or rejects it."""
+    """A distribution shadows a built-in only because it is installed. A pin for the name accepts or rejects it."""
 
 
 class Resolver:
@@ -60,7 +60,7 @@ class Resolver:
     # The methods of Registry
 
     def resolve(self, group: str, name: str) -> Plugin:
-        """Return the plugin that a name means. ``Registry.resolve`` has the details."""
+        """Return the plugin that is chosen for a name. ``Registry.resolve`` has the details."""
         explanation = self.explain(group, name)
         if explanation.winner is None:
             self._raise_error(explanation)
@@ -69,7 +69,7 @@ class Resolver:
         return explanation.winner
 
     def explain(self, group: str, name: str) -> Explanation:
-        """Return the explanation how a name is resolved. ``Registry.explain`` has the details."""
+        """Return an explanation of how a name is resolved. ``Registry.explain`` has the details."""
         setting = os.environ.get(PREFER, ""), os.environ.get(POLICY, "")
         if setting != self._decided_for:
             self._decisions.clear()
@@ -103,7 +103,7 @@ class Resolver:
         self._snapshot = None
         self.configuration = None
 
-    # The parts of these methods
+    # Helpers of the methods above
 
     def list_available(self, group: str) -> tuple[str, ...]:
         """Return the names in a group that a candidate provides, even if they cannot be resolved."""
@@ -156,7 +156,7 @@ class Resolver:
         return make_pin(group, name, distribution, f"[prefer] of {configuration.path}")
 
     def _decide_qualified(self, group: str, name: str) -> Explanation:
-        """Resolve ``DISTRIBUTION:NAME`` to the entry of that distribution, if it is eligible, whatever the pins."""
+        """Resolve ``DISTRIBUTION:NAME`` to the entry of that distribution, if it is eligible. Pins do not matter."""
         prefix, _, plain = name.partition(":")
         distribution = canonicalize_name(prefix)
         plugins = self.explain(group, plain).plugins if is_name(plain) else ()
@@ -218,7 +218,10 @@ class Resolver:
         )
 
     def _advise(self, group: str, name: str) -> list[str]:
-        """Return advice for a name that belongs to another group: a backend is mostly composed and has no name."""
+        """Return advice for a name that no plugin of the group has.
+
+        It may be a name of another group: most backends have no name, but are made from a transport and a scheduler.
+        """
         elsewhere = [each for each in GROUPS if name in self.list_available(each)]
         if group == "backends" and not elsewhere:
             return [f"a transport and a scheduler make a backend: {_COMPOSED}"]

@@ -74,7 +74,7 @@ def _find_problems(plugin: Plugin) -> tuple[str, ...]:
         return _check_class(target, plugin.group)
     try:
         construct(plugin, target, {})
-    except ConfigError:  # it needs options that its signature does not require
+    except ConfigError:  # the target needs options that its signature does not require
         return _check_class(target, plugin.group)
     except PluginContractError as error:
         return error.violations
