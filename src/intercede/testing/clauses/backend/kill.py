@@ -16,7 +16,7 @@ from intercede.testing.run.driver import BackendDriver, open_backend
 
 _LONG = "exec sleep 60"
 _PATIENCE = 60.0
-"""Seconds that a resource may give a killed job to end by itself."""
+"""The number of seconds that a resource may give a killed job to end on its own."""
 
 
 @clause(
@@ -175,7 +175,7 @@ async def check_killing_twice(context: Context) -> None:
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Kill the middle one of three copies. Repeat with longer copies if it ended by itself before it was killed."""
+    """Kill the middle one of three copies. Repeat with longer copies if it ended on its own before it was killed."""
     endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):

@@ -29,7 +29,7 @@ beat child &
 echo begun
 beat itself
 """
-"""A script that lets two files grow, one by itself and one by a child, for half a minute or until they are removed."""
+"""A script that grows one file and starts a child that grows another, for half a minute or until they are removed."""
 _WAIT = """
 i=0
 while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
