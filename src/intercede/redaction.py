@@ -186,7 +186,8 @@ def _list_leaves(value: object) -> Iterator[str]:
     """Yield every text in a hidden value, and every long number as a text."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[object, object]", value).items():
-            yield from _list_leaves(key if isinstance(inner, bool | None) else inner)  # as in {"hunter2": true}
+            # In {"hunter2": true}, the key is the secret.
+            yield from _list_leaves(key if isinstance(inner, bool | None) else inner)
     elif isinstance(value, list | tuple | set | frozenset):
         for each in cast("Iterable[object]", value):
             yield from _list_leaves(each)

@@ -134,7 +134,7 @@ class Suite:
     def pytest_configure_node(self, node: object) -> None:
         """Send the plan to a worker of pytest-xdist."""
         subjects = tuple(replace(each) for each in self._plan.subjects if isinstance(each, RegistrySubject))
-        plan = replace(self._plan, subjects=subjects)  # without the registries that the subjects have cached
+        plan = replace(self._plan, subjects=subjects)  # a worker does not get the cached registries
         cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(plan)  # noqa: B009 -- xdist's type is optional
         setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKER_EXIT_SECONDS)  # noqa: B009, B010 -- as above
 

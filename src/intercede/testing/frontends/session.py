@@ -23,7 +23,7 @@ __all__ = ["Selection", "Session"]
 
 @dataclass(frozen=True)
 class Selection:
-    """The checks of a plan that were to run, and those that could."""
+    """The checks of a plan that were to run, and the checks that could run."""
 
     is_partial: bool
     """Whether the user selected some of the checks, so that the verdict is PARTIAL at best."""

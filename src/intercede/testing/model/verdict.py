@@ -71,7 +71,7 @@ class State(StrEnum):
 
     @property
     def is_blocking(self) -> bool:
-        """Whether a clause in this state blocks those that depend on it. An unexpected pass does not: it is a pass."""
+        """Whether a clause in this state blocks the clauses that depend on it. An unexpected pass blocks none."""
         return self in _BLOCKING
 
 

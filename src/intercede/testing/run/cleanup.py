@@ -42,7 +42,7 @@ _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
 
 @dataclass
 class Leftovers:
-    """The jobs that a clean-up found, and those that it could not end."""
+    """The output of a check's jobs, and the jobs that the clean-up could not end or purge."""
 
     outputs: str = ""
     """The output of the payloads, for the report of a red check."""
@@ -203,7 +203,7 @@ def _forget_jobs(check: Context, gone: Iterable[JobHandle]) -> None:
 
 
 async def _fetch_outputs(backend: BackendDriver, handles: Iterable[JobHandle]) -> str:
-    """Return the output of the first payloads, as far as the subject can fetch it."""
+    """Fetch the output of the first payloads, and return what the subject could fetch, as text."""
     some = tuple(handles)[:_SHOWN_JOBS]
     fetched = cast("Mapping[JobHandle, JobOutput]", await backend.ask("fetch_output", some))
     return "\n".join(line for handle in some for line in _format_output(handle, fetched[handle]))

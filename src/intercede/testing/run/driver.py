@@ -193,8 +193,8 @@ class BackendDriver:
     async def wait_in_queue(self, handle: JobHandle, submitted: float) -> float:
         """Poll until a job has left the queue. Return the last time at which the job is known not to have begun.
 
-        That is the time of the last question whose answer was that the job is in the queue. If no answer was, it is
-        the time at which the job was ``submitted``.
+        That is the time of the last poll that found the job in the queue. If no poll did, it is the time at which the
+        job was ``submitted``.
         """
         waited, asked = submitted, time.monotonic()
 

@@ -341,7 +341,7 @@ class Inspection:
         )
         leftovers = Leftovers(scrub(leftovers.outputs), scrub(leftovers.left))
         if "find" not in context.capabilities:
-            context.tags.clear()  # no job can be found by a tag
+            context.tags.clear()  # this backend cannot find jobs by their tag
         if not has_leftovers(context):
             del self._contexts[context]
         finding = self._find_tampering(context.began) or finding
