@@ -1,1 +1,1 @@
-"""The checks of the backend clauses, a file an area. Importing a file registers its clauses."""
+"""The checks of the backend clauses, one file per area. Importing a file registers its clauses."""

@@ -16,7 +16,7 @@ from intercede.testing.run.waiting import poll
 
 _LINES = 40
 _WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1)); done\n'
-"""A script that writes forty lines: more than a screen, and less than a backend may cut off."""
+"""A script that writes forty lines. They fill more than one screen, and are too few for a backend to truncate."""
 
 
 def _make_text(word: str) -> str:
@@ -30,7 +30,10 @@ async def _get_texts(backend: BackendDriver, handles: Sequence[JobHandle]) -> li
 async def _wait_for_text(
     backend: BackendDriver, handles: Sequence[JobHandle], is_enough: Callable[[JobHandle, str], bool], within: float
 ) -> tuple[JobHandle | None, list[str]]:
-    """Poll for a job whose text is enough before the job has ended. Return the job, if there is one, and all texts."""
+    """Poll diagnostics until the text of a job that has not ended satisfies a condition, or all jobs have ended.
+
+    Return that job, or None if there is none, and the texts of all jobs.
+    """
     texts: list[str] = []
 
     async def ask() -> dict[JobHandle, JobStatus]:
@@ -74,7 +77,10 @@ async def check_so_far(context: Context) -> None:
 
 
 async def _watch_both(context: Context, backend: BackendDriver, seconds: float) -> tuple[JobHandle | None, list[str]]:
-    """Poll diagnostics until they hold the whole text of one copy, then of the other, or until both have ended."""
+    """Poll diagnostics until they have returned the whole text of one copy, and then that of the other copy.
+
+    Stop if both copies end first.
+    """
     words = [context.make_token(), context.make_token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
     handles = await backend.submit_jobs(context.sh(f"{_WRITING}{payloads.sleep_script(seconds)}"), copies)
@@ -104,7 +110,7 @@ async def _watch_both(context: Context, backend: BackendDriver, seconds: float) 
     ),
 )
 async def check_repeatable(context: Context) -> None:
-    """Ask five times for the output of a job, then wait for one more line. Check exit code and output at the end."""
+    """Call diagnostics of a job five times, and then wait for one more line. Check exit code and output at the end."""
     word = context.make_token()
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
@@ -126,7 +132,10 @@ async def check_repeatable(context: Context) -> None:
 
 
 async def _look_again(context: Context, backend: BackendDriver, handles: Sequence[JobHandle], wanted: str) -> bool:
-    """Ask four more times, three of them at once, and compare. Return whether the job is still running afterwards."""
+    """Call diagnostics four more times, three of them concurrently, and compare the answers.
+
+    Return whether the job is still running afterwards.
+    """
     texts = await _get_texts(backend, handles)
     for each_texts in await asyncio.gather(*(_get_texts(backend, handles) for _ in range(3))):
         texts += each_texts
@@ -165,7 +174,7 @@ async def _expect_unharmed(context: Context, backend: BackendDriver, handle: Job
     ),
 )
 async def check_diagnostics_keys(context: Context) -> None:
-    """Ask for one job, whose handle is given twice, and for handles that name no job. Then ask for no handles."""
+    """Call diagnostics with the handle of a job, twice, and with handles that name no job. Then pass an empty list."""
     async with open_backend(context) as backend:
         good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
         strangers = make_strange_handles(context, good)

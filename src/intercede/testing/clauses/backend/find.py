@@ -19,12 +19,12 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _FRACTIONS = (0.2, 0.5, 0.8, 0.95)
-"""The first moments at which a submit is cancelled, as fractions of the time that a submit takes."""
+"""The times at which the first submits are cancelled, as fractions of the time that a submit takes."""
 _TRIES = 10
-"""The most submits that are cancelled until one of them has started two jobs and returned no handles."""
+"""The maximum number of submits to cancel until one of them has started two jobs and returned no handles."""
 _COPIES, _SEVERAL = 3, 5
 _LATER = 0.5
-"""Seconds until jobs are searched a second time, in case a cancelled submit still starts jobs."""
+"""Seconds to wait before find is called a second time, in case a cancelled submit still starts jobs."""
 
 
 async def _expect_found(backend: BackendDriver, tag: str, handles: Sequence[JobHandle], what: str) -> None:
@@ -97,7 +97,7 @@ async def check_from_elsewhere(context: Context) -> None:
 
 
 def _list_awkward_tags(word: str) -> Mapping[str, str]:
-    """Return awkward tags by description. Each holds a random word, so that no other run has the same tag."""
+    """Map descriptions to awkward tags. Each tag holds a random word, so that no other run has the same tag."""
     return {
         "a plain word": word,
         "another tag with a letter behind it": f"{word}x",
@@ -259,11 +259,11 @@ class _CancelTime:
         self.late = self.took
 
     def choose(self, number: int) -> float:
-        """Return the number of seconds after which the submit of this number is cancelled."""
+        """Return the number of seconds after which submit number N is cancelled, counted from 0."""
         return _FRACTIONS[number] * self.took if number < len(_FRACTIONS) else (self.early + self.late) / 2
 
     def learn(self, seconds: float, *, ended: bool) -> None:
-        """Note that after that many seconds a submit had ended, or else that it had not started two jobs."""
+        """Record that a submit, cancelled after a number of seconds, had ended, or that it had not started two jobs."""
         if ended:
             self.late = min(self.late, seconds)
             self.early = min(self.early, self.late / 2)
@@ -272,7 +272,10 @@ class _CancelTime:
 
 
 async def _cancel_submits(context: Context, backend: BackendDriver) -> list[_Cancelled]:
-    """Cancel a submit at each fraction of its time, and more until one had started jobs. Find the jobs of each."""
+    """Cancel one submit at each fraction of its time, and find the jobs of each submit.
+
+    If no submit had started jobs and returned no handles, cancel further submits until one has.
+    """
     cancel_time, cancelled = _CancelTime(await _time_a_submit(context, backend)), list[_Cancelled]()
     for number in range(_TRIES):
         seconds = cancel_time.choose(number)
@@ -296,7 +299,7 @@ async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
 async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran: Path) -> _Cancelled:
     """Cancel a submit after a number of seconds, find the jobs that it had started, and wait until they end."""
     ran.mkdir()  # noqa: ASYNC240 -- it is one directory
-    # The payload leaves a file if it sees our directory. A failed redirection ends only the subshell.
+    # The payload creates a file if it sees the directory of this check. If not, only the subshell ends.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
     returned = await _submit_for(backend, spec, seconds)
     found = await backend.find(str(spec.tag))
@@ -309,7 +312,7 @@ async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran:
 
 
 async def _submit_for(backend: BackendDriver, spec: SubmissionSpec, seconds: float) -> list[JobHandle] | None:
-    """Cancel a submit after a number of seconds. Return the handles if it had ended before, otherwise None."""
+    """Cancel a submit after a number of seconds. Return its handles if it ended before that time, otherwise None."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
     task = asyncio.ensure_future(backend.submit(spec, copies))
     await asyncio.wait({task}, timeout=seconds)

@@ -25,7 +25,7 @@ _LONGEST = 512
     ),
 )
 async def check_round_trip(context: Context) -> None:
-    """Write a handle as JSON, read it back, compare the two, and wait for the job by the second one."""
+    """Write a handle as JSON, and read it back. Compare the two handles, and wait for the job with the second one."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         read = JobHandle.model_validate_json(dump_handle(handle))
@@ -47,7 +47,7 @@ async def check_round_trip(context: Context) -> None:
     ),
 )
 async def check_another_instance(context: Context) -> None:
-    """Submit through one instance and leave it. Then ask another one."""
+    """Submit through one instance and leave that instance. Then query the status through another instance."""
     async with open_backend(context) as first:
         handles = await first.submit_jobs(context.sh("exit 3"))
     async with open_backend(context) as second:
@@ -70,7 +70,7 @@ async def check_another_instance(context: Context) -> None:
     ),
 )
 async def check_another_process(context: Context) -> None:
-    """Submit in this process, and ask for the status in a child process."""
+    """Submit a job in this process, and query its status in a child process."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 3"))
         reported = await context.run_child(child_functions.poll_job, dump_handle(handle), what="asking for its status")

@@ -16,7 +16,7 @@ from intercede.testing.run.driver import BackendDriver, open_backend
 
 _LONG = "exec sleep 60"
 _PATIENCE = 60.0
-"""The number of seconds that a resource may give a killed job to end on its own."""
+"""Seconds that a resource may allow a killed job to exit on its own."""
 
 
 @clause(
@@ -85,7 +85,7 @@ async def check_early_kill(context: Context) -> None:
     ),
 )
 async def check_finished_job(context: Context) -> None:
-    """Kill a job that ended by its exit code, and one that ended by a signal of its own."""
+    """Kill a job that has exited, and a job that has ended itself with a signal."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 3"))
         handles += await backend.submit_jobs(context.sh('kill -s SEGV "$$"; exit 3'))
@@ -147,7 +147,7 @@ async def check_unknown_jobs(context: Context) -> None:
     ),
 )
 async def check_killing_twice(context: Context) -> None:
-    """Kill a job twice in a row, twice at once, and again when it has ended."""
+    """Kill a job twice in a row, twice concurrently, and once more after the job has ended."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG))
         rounds = [await backend.kill(handles)]
@@ -175,7 +175,7 @@ async def check_killing_twice(context: Context) -> None:
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Kill the middle one of three copies. Repeat with longer copies if it ended on its own before it was killed."""
+    """Kill the middle copy of three. Repeat with longer copies if the copy ended on its own before the kill."""
     endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -210,13 +210,16 @@ async def check_other_copies(context: Context) -> None:
     ),
 )
 async def check_children(context: Context) -> None:
-    """Kill a job that waits for a child process. Let another job search for that process by a word in its arguments."""
-    # `sh -c '...; :'` is forked, not exec'ed.
+    """Kill a job that waits for a child process. Let another job search for that child process."""
+    # The `:` after a command makes the shell fork that command: a shell may exec the last command of a script.
     await _expect_gone(context, "sh -c 'sleep 30; :' \"$1\"; :", "the child of a killed job to be gone")
 
 
 async def _expect_gone(context: Context, script: str, expected: str) -> None:
-    """Kill a job that runs a script. Before and afterwards, another job searches for its processes by a word."""
+    """Kill a job that runs a script. Before and after the kill, other jobs search for the processes of that job.
+
+    The processes have a random word among their arguments.
+    """
     word = context.make_token()
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh(script, word))
@@ -240,7 +243,10 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     ),
 )
 async def check_kill_keys(context: Context) -> None:
-    """Kill no handles, then one of two jobs by giving its handle twice. Check that the other job still runs."""
+    """Call kill with an empty list, and then with the handle of one of two jobs, given twice.
+
+    Check that the other job still runs.
+    """
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG), copies=2)
         nothing = (await backend.ask_each("kill", [])).keys
@@ -279,7 +285,8 @@ async def check_handled_kill(context: Context) -> None:
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(payload, copies)
-        for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
+        # The jobs are killed one after the other, because the resource may have only one slot.
+        for handle, (code, seconds) in zip(handles, endings, strict=True):
             await backend.wait_for_state(handle, JobState.RUNNING)
             await _wait_until_started(context, backend, [handle])
             await backend.kill([handle])
@@ -291,9 +298,9 @@ async def check_handled_kill(context: Context) -> None:
 
 
 async def _wait_until_started(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
-    """Wait until diagnostics show that jobs are ready. Without diagnostics, wait as long as another job takes.
+    """Run another job until it ends. Then wait until diagnostics, if there are any, show that the given jobs are ready.
 
-    It waits for the other job for five seconds only: with few slots, that job runs after the others have ended.
+    The wait for the other job takes at most five seconds: with few slots, that job starts after the given jobs end.
     """
     control = await backend.submit_job(context.sh("exit 0"))
     await backend.wait_for_state(control, within=5, patient=False)
@@ -371,7 +378,7 @@ async def check_deaf_job(context: Context) -> None:
     ),
 )
 async def check_killed_is_over(context: Context) -> None:
-    """Kill a job that ignores signals. When it is reported as KILLED, let another job search for its process."""
+    """Kill a job that ignores signals. When the job is reported as KILLED, let another job search for its process."""
     word = context.make_token()
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh(f"{payloads.DEAF}count 120", word))

@@ -1,4 +1,4 @@
-"""IC-LIFE: a backend is constructed, entered, cancelled and left, and does not change the process."""
+"""IC-LIFE: a backend can be constructed, entered and left, and its verbs cancelled. It does not change the process."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _SHARES = (1, 0.5, 0.2)
-"""Factors for the time after which a verb is cancelled. If the verb ended first, the next factor is tried."""
+"""Factors for the time after which a verb is cancelled. If the verb ended before that, the next factor is tried."""
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
@@ -59,7 +59,7 @@ async def check_construction(context: Context) -> None:
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter the object, and compare the result with it."""
+    """Enter the object, and check that `__aenter__` returns that object."""
     await life.check_entering(context, context.make_backend)
 
 
@@ -74,7 +74,7 @@ async def check_entering(context: Context) -> None:
     ),
 )
 async def check_leaving_twice(context: Context) -> None:
-    """Enter once, and leave twice."""
+    """Enter an object once, and leave it twice."""
     await life.check_leaving_twice(open_backend(context))
 
 
@@ -140,7 +140,10 @@ async def check_exception_in_the_body(context: Context) -> None:
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, use and leave ten times. Compare the counts after the third time with those after the tenth."""
+    """Enter, use and leave an object ten times. Compare the counts after the third time and after the tenth.
+
+    The counts are those of tasks, threads, open descriptors and child processes.
+    """
 
     async def submit_and_ask() -> None:
         async with open_backend(context) as backend:
@@ -206,7 +209,7 @@ async def check_cancelled_verbs(context: Context) -> None:
             await call_verb(context, backend.own, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
-                for share in _SHARES:  # until the verb has not ended first
+                for share in _SHARES:  # retry sooner until the verb is still running when it is cancelled
                     seconds = part * took * share
                     early = await _cancel_verb(context, backend, verb, handles, seconds)
                     await _expect_usable(backend, verb, seconds, handles)
@@ -221,7 +224,7 @@ async def _cancel_verb(
     context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
     """Cancel a verb after a number of seconds, and return whether it was still running."""
-    # Without a time limit: a verb that has one ends in time whatever the subject does.
+    # No time limit here: a time limit would end the verb even if the subject ignored the cancellation.
     bare = _await_verb(get_method(backend.own, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
@@ -233,7 +236,7 @@ async def _cancel_verb(
         observed="it has not ended",
     )
     if not task.cancelled():
-        task.exception()  # any result is right: the verb ended
+        task.exception()  # any result is accepted: it is enough that the verb has ended
     return early
 
 
@@ -264,7 +267,7 @@ async def _expect_usable(backend: BackendDriver, verb: str, seconds: float, hand
     ),
 )
 async def check_concurrent_verbs(context: Context) -> None:
-    """Await every verb three times, all at once, on jobs that have ended."""
+    """Call every verb three times, all concurrently, on jobs that have ended."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final(handles)
@@ -313,7 +316,7 @@ async def check_blocking(context: Context) -> None:
     ),
 )
 async def check_process(context: Context) -> None:
-    """Use every verb in a child process, and compare its state before entering with its state after leaving."""
+    """Use every verb in a child process, and compare the state of that process before entering and after leaving."""
     tag = context.make_token()
     context.tags[tag] = None
     reported = await context.run_child(

@@ -87,9 +87,9 @@ async def check_states(context: Context) -> None:
 
 
 async def _find_difference(backend: BackendDriver, handles: Sequence[JobHandle]) -> tuple[str, int]:
-    """Compare counts with the states of jobs before and after, as far as a job is in the same state both times.
+    """Compare the counts with the states of jobs before and after, and return the difference in words.
 
-    Return the difference in words, and the number of running jobs.
+    Jobs whose state changed in between are ignored. The second result is the number of jobs that were RUNNING.
     """
     before = await backend.get_statuses(handles)
     counts = await backend.get_counts()

@@ -1,4 +1,4 @@
-"""IC-OUTPUT: the whole output of jobs is fetched to the right place, and no other files are."""
+"""IC-OUTPUT: the whole output of jobs is fetched to the right place, and no other file is fetched."""
 
 import asyncio
 import os
@@ -64,7 +64,10 @@ _WRITE_MUCH = (
     "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' e >&2\n"
     "printf 'end of out'; printf 'end of err' >&2\n"
 )
-"""A script that writes binary data to both streams in turns: more than fits into a pipe, and no newline at the end."""
+"""A script that writes binary data alternately to both streams.
+
+The data is more than a pipe holds, and has no newline at the end.
+"""
 
 
 def _describe_difference(came: bytes, wanted: bytes) -> str:
@@ -126,7 +129,7 @@ async def check_stderr(context: Context) -> None:
     ),
 )
 async def check_patterns(context: Context) -> None:
-    """Write files of which each matches one pattern, and files with similar names that match none."""
+    """Write files that each match one pattern, and files with similar names that match none."""
     wanted = ("a.txt", ".dot.cfg", "x1.dat", "named", "dir/one", "dir/deep/two", "tree/a/x.log", "tree/a/b/y.log")
     others = (".hidden.txt", "sub/b.txt", "x22.dat", "z1.dat", "named.not", "tree/a/x.out", "dirt/one")
     script = "mkdir -p sub dir/deep tree/a/b dirt\n"
@@ -245,7 +248,7 @@ async def check_places(context: Context) -> None:
 
 
 def _read_tree(directory: Path) -> dict[str, bytes | None]:
-    """Return the content of every file below a directory by its path, and None for entries of other kinds."""
+    """Map each path below a directory to the content of the file, or to None if the path is no regular file."""
     entries = sorted(directory.rglob("*"))
     return {
         str(each.relative_to(directory)): read_output_file(each, str(each))
@@ -268,7 +271,7 @@ def _read_tree(directory: Path) -> dict[str, bytes | None]:
     ),
 )
 async def check_fetching_again(context: Context) -> None:
-    """Fetch an output twice into one directory, and once into another, and compare."""
+    """Fetch an output twice into one directory, and once into another. Compare the fetched files."""
     dest, other = context.tmp / "dest", context.tmp / "other"
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
@@ -399,7 +402,7 @@ async def check_links(context: Context) -> None:
     ),
 )
 async def check_special_files(context: Context) -> None:
-    """Let the payload make a fifo, and a device if it is allowed to."""
+    """Let the payload make a fifo, and a device if the payload has the right to make one."""
     script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
     dest = context.tmp / "dest"
     async with open_backend(context) as backend:
@@ -424,7 +427,7 @@ async def check_special_files(context: Context) -> None:
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Ask for a file that exists, and for a file and a pattern that do not."""
+    """Fetch the output of a job with a member that exists, and with a name and a pattern that match no file."""
     output = await _get_output(
         context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False
     )
@@ -471,7 +474,7 @@ async def check_failed_output(context: Context) -> None:
     ),
 )
 async def check_killed_output(context: Context) -> None:
-    """Kill a job that has written some output, after giving it longer and longer, until that output is fetched."""
+    """Kill a job that has written some output. Repeat with longer waits before the kill until the output is fetched."""
     came: list[object] = []
     async with open_backend(context) as backend:
         for seconds in (0.0, *payloads.growing_durations(context)):
@@ -511,7 +514,7 @@ async def check_unfinished(context: Context) -> None:
             (early,) = await backend.fetch_outputs([handle])
             status = await backend.get_status(handle)
             if status.exit_code == 3:  # noqa: PLR2004 -- the exit code of the payload
-                continue  # it may have ended before the output was fetched
+                continue  # the job may have ended before its output was fetched
             observed = f"ok for a job that is {describe_status(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
             await backend.wait_until_final([handle], within=seconds + 30)

@@ -46,7 +46,7 @@ async def check_verbs_are_there(context: Context) -> None:
 async def check_verbs_are_async(context: Context) -> None:
     """Call each verb, and check what the call returns before awaiting it.
 
-    Errors raised by awaiting it belong to other clauses.
+    Errors that are raised while the answer is awaited belong to other clauses.
     """
     async with open_backend(context) as backend:
         for verb in list_verbs(context):
@@ -75,7 +75,7 @@ async def check_parameters(context: Context) -> None:
     async with open_backend(context) as backend:
         for verb in list_verbs(context):
             function = get_method(backend.own, verb)
-            # Zero copies are refused, so that nothing starts.
+            # A submission of zero copies is refused, so this call starts no job.
             arguments = make_arguments(context, verb) | ({"copies": 0} if verb == "submit" else {})
             names = ", ".join(arguments)
             await _expect_taken(partial(function, *arguments.values()), f"{verb}({names}), by position", seconds)

@@ -20,9 +20,9 @@ from intercede.testing.run.driver import BackendDriver, open_backend
 
 _CODES = (1, 2, 99, 100, 126, 127, 255)
 _AGAIN = 20
-"""How often ended jobs are asked for again, so that an answer that is wrong once in ten times is seen."""
+"""How many more times the status of ended jobs is queried: enough to see an answer that is wrong one time in ten."""
 _SIGHTINGS = 3
-"""How often a job must be seen RUNNING, so that a step back would be seen."""
+"""How many times a job must be seen RUNNING, so that a return to an earlier state would be noticed."""
 _SHORT = 0.5
 """Seconds that the shortest watched job takes."""
 _POLLING = 8.0
@@ -45,7 +45,7 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
     ),
 )
 async def check_keys(context: Context) -> None:
-    """Ask for the statuses of two of three copies."""
+    """Query the status of two of three copies."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=3)
         answers = await backend.ask_each("status", handles[:2])
@@ -67,7 +67,7 @@ async def check_keys(context: Context) -> None:
     ),
 )
 async def check_none_asked(context: Context) -> None:
-    """Ask for no handles while a job exists."""
+    """Call status with an empty list while a job exists."""
     async with open_backend(context) as backend:
         await backend.submit_jobs(context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
@@ -87,7 +87,7 @@ async def check_none_asked(context: Context) -> None:
     ),
 )
 async def check_unknown_handles(context: Context) -> None:
-    """Ask for a job, for a purged job, and for handles that name no job."""
+    """Query the status of an existing job, of a purged job, and of handles that name no job."""
     async with open_backend(context) as backend:
         good, gone = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final([good, gone])
@@ -118,7 +118,7 @@ async def check_unknown_handles(context: Context) -> None:
     ),
 )
 async def check_duplicates(context: Context) -> None:
-    """Ask for the same two jobs several times in one call."""
+    """Query the status of two jobs in one call, with one of the two handles given three times."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
@@ -153,12 +153,12 @@ async def check_success(context: Context) -> None:
 
 
 async def _submit_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobHandle]:
-    """Submit each script on its own, so that the end of a job depends on no variable of a copy."""
+    """Submit each script in its own submission, so that no exit code depends on the variables of a copy."""
     return [handle for each in scripts for handle in await backend.submit_jobs(context.sh(each))]
 
 
 async def _run_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobStatus]:
-    """Run each script on its own, and ask for each job on its own, so that jobs cannot be mixed up in an answer."""
+    """Run each script as a separate job. Query each job separately, so that no answer can mix up jobs."""
     handles = await _submit_each(context, backend, scripts)
     return [await backend.get_final_status(handle) for handle in handles]
 
@@ -177,7 +177,7 @@ async def _run_each(context: Context, backend: BackendDriver, scripts: Sequence[
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Run a job for each exit code that often gets lost, and ask for each job on its own."""
+    """Run a job for each exit code that often gets lost, and query the status of each job separately."""
     async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
@@ -199,7 +199,7 @@ async def check_failures(context: Context) -> None:
     ),
 )
 async def check_signals(context: Context) -> None:
-    """Let jobs send signals to themselves, and ask for each job on its own."""
+    """Let jobs send signals to themselves, and query the status of each job separately."""
     async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
@@ -225,7 +225,7 @@ async def check_signals(context: Context) -> None:
     ),
 )
 async def check_final_states_stay(context: Context) -> None:
-    """Ask for ended jobs many times, through the same instance and another."""
+    """Query the status of ended jobs many times, through the same instance and another."""
     async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
         first = [await backend.get_final_status(handle) for handle in handles]
@@ -240,14 +240,15 @@ async def check_final_states_stay(context: Context) -> None:
 
 
 async def _get_one_by_one(backend: BackendDriver, handles: Sequence[JobHandle]) -> list[JobStatus]:
-    """Ask for each job in a call of its own. Another clause checks answers about several jobs."""
+    """Query the status of each job in a separate call, because another clause checks answers about several jobs."""
     return [status for handle in handles for status in await backend.get_statuses([handle])]
 
 
 async def _get_history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
-    """Return the different statuses of a job in order. The job was seen RUNNING several times.
+    """Watch a job until it ends. Return its statuses in order, one for each change of state.
 
-    If it was not, a longer job is watched: on a busy machine, one question may take as long as a short job.
+    If the job was not seen RUNNING several times, a longer job is watched: on a busy machine, one query may take as
+    long as a short job.
 
     Args:
         context: The context of the check.
@@ -343,18 +344,16 @@ async def check_running(context: Context) -> None:
     ),
 )
 async def check_mixed_batch(context: Context) -> None:
-    """Ask for jobs that ended differently: in one call, in two other orders, and in fifty calls at once.
+    """Query jobs that ended differently: all in one call, in two orders of handles, and in fifty concurrent calls.
 
-    Then ask for copies of one submission that ended differently.
+    Then query the status of copies of one submission that ended differently.
     """
     codes = [0, 4, 0, 5, 6]
     async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, [f"exit {code}" for code in codes])
         await backend.wait_until_final(handles)
-        for order in (
-            [4, 3, 2, 1, 0],
-            [1, 2, 3, 4, 0],
-        ):  # an answer in a fixed order can be right for one of them, but not for both
+        # A backend that answers in a fixed order can be right for one order of handles, but not for both.
+        for order in ([4, 3, 2, 1, 0], [1, 2, 3, 4, 0]):
             wanted = [codes[index] for index in order]
             statuses = await backend.get_statuses([handles[index] for index in order])
             observed = [status.exit_code for status in statuses]
@@ -366,7 +365,10 @@ async def check_mixed_batch(context: Context) -> None:
 
 
 async def _expect_copies_apart(context: Context, backend: BackendDriver) -> None:
-    """Compare exit codes of copies with those that the copies wrote. IC-SUBMIT-06 checks whether both are right."""
+    """Compare the reported exit code of each copy with the exit code that the copy wrote to its stdout.
+
+    A copy that wrote another code than expected is ignored: IC-SUBMIT-06 checks the variables of copies.
+    """
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await backend.submit_jobs(payload, copies)
@@ -385,7 +387,7 @@ async def _expect_copies_apart(context: Context, backend: BackendDriver) -> None
 async def _expect_apart(
     context: Context, backend: BackendDriver, handles: Sequence[JobHandle], codes: list[int]
 ) -> None:
-    """Ask for one job in each of fifty calls at once: concurrent answers may be mixed up, or calls refused."""
+    """Query one job in each of fifty concurrent calls: a backend may mix up the answers, or refuse some calls."""
     calls = [(handle, code) for handle, code in zip(handles, codes, strict=True)] * 10
     answers = await asyncio.gather(*(backend.get_statuses([handle]) for handle, _ in calls), return_exceptions=True)
     for (handle, code), answer in zip(calls, answers, strict=True):
@@ -426,7 +428,7 @@ async def _poll_often(context: Context, backend: BackendDriver) -> list[JobStatu
     for seconds in payloads.growing_durations(context):
         handles = await backend.submit_jobs(context.sh(f"{payloads.sleep_script(seconds)}; exit 3"), copies=2)
         polled = [await backend.get_statuses(handles[:1])]
-        patience = time.monotonic() + _POLLING  # a resource may make callers wait between two questions
+        patience = time.monotonic() + _POLLING  # a resource may make callers wait between two queries
         for number in range(8):
             if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- at least twice
                 polled += await asyncio.gather(*(backend.get_statuses(handles[:1]) for _ in range(4)))
@@ -457,7 +459,7 @@ async def check_cannot_start(context: Context) -> None:
             try:
                 submission = await backend.submit(spec)
             except UnsupportedSpecError:
-                continue  # it checked the program before it submitted
+                continue  # the backend checked the program before it submitted the job
             for status in (await backend.wait_until_final(list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=describe_status(status))
@@ -475,9 +477,9 @@ async def check_cannot_start(context: Context) -> None:
     ),
 )
 async def check_wall_time(context: Context) -> None:
-    """Run jobs that ask for one second and take longer, with and without a signal handler.
+    """Run jobs that request a time limit of one second and take longer, with and without a signal handler.
 
-    If a job runs to its end, its limit is not honoured.
+    If a job runs to its end, the backend does not honour the limit.
     """
     endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
     spec = context.sh(f"{payloads.HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
@@ -533,7 +535,7 @@ async def check_forward(context: Context) -> None:
     ),
 )
 async def check_foreign_handle(context: Context) -> None:
-    """Ask for a handle that names a job of this backend, but another resource."""
+    """Query a handle that has the job of an existing handle, and the name of another resource."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         elsewhere, *_ = make_foreign_handles(context, handle)
@@ -580,16 +582,16 @@ async def check_own_signal(context: Context) -> None:
     ),
 )
 async def check_timeout_is_over(context: Context) -> None:
-    """Run a job that asks for one second, and ignores signals for eight seconds.
+    """Run a job that has a time limit of one second, and ignores signals for eight seconds.
 
-    When it is reported as timed out, let another job search for its process.
+    When the job is reported as timed out, let another job search for its process.
     """
     expected = "the process of a job that is reported as timed out to be gone"
     await _expect_no_process_after_timeout(context, f"{payloads.DEAF}count 8; exit {_UNLIMITED}", 1, expected)
 
 
 async def _expect_no_process_after_timeout(context: Context, script: str, seconds: int, expected: str) -> None:
-    """Run a script with a time limit. If it is reported as timed out, let another job search for its processes."""
+    """Run a job with a time limit. If the job is reported as timed out, let another job search for its processes."""
     word = context.make_token()
     async with open_backend(context) as backend:
         try:
@@ -614,9 +616,9 @@ async def _expect_no_process_after_timeout(context: Context, script: str, second
     ),
 )
 async def check_leavers_time_out(context: Context) -> None:
-    """Run a job that asks for two seconds and takes longer, with children outside its process group and session.
+    """Run a job that exceeds its time limit of two seconds, with children outside its process group and session.
 
-    When it is reported as timed out, let another job search for the children.
+    When the job is reported as timed out, let another job search for the children.
     """
     expected = "everything that a job started to be gone when it is reported as timed out"
     await _expect_no_process_after_timeout(context, f"{payloads.LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

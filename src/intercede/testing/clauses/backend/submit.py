@@ -1,4 +1,4 @@
-"""IC-SUBMIT: what a payload receives, and what submit returns and refuses."""
+"""IC-SUBMIT: the data that a payload receives, and the values and errors of submit."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _SEARCHES, _SUBMISSIONS = 3, 4
-"""The least number of searches for the secret, and the most submissions that are made for them."""
+"""The minimum number of searches for the secret, and the maximum number of submissions to reach it."""
 
 
 @clause(
@@ -60,7 +60,7 @@ async def check_indices(context: Context) -> None:
     ),
 )
 async def check_unique(context: Context) -> None:
-    """Submit two copies twice, the second time through another instance."""
+    """Submit two copies and then one, through each of two instances. Compare the handles."""
     handles: list[JobHandle] = []
     for _ in range(2):
         async with open_backend(context) as backend:
@@ -85,7 +85,7 @@ async def check_unique(context: Context) -> None:
     ),
 )
 async def check_submit_does_not_wait(context: Context) -> None:
-    """Submit a payload, and compare the times of both. Repeat with longer payloads until submit takes less time."""
+    """Compare the duration of submit with that of the payload. Repeat with longer payloads until submit is shorter."""
     took = 0.0
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -173,7 +173,7 @@ _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in 
     ),
 )
 async def check_variables_of_copies(context: Context) -> None:
-    """Give each of twelve copies the exit code that it must end with, in a variable."""
+    """Give each of twelve copies a variable with the exit code that the copy must end with."""
     copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
@@ -191,7 +191,7 @@ async def check_variables_of_copies(context: Context) -> None:
 
 
 def _describe_end(status: JobStatus) -> str:
-    """Describe the status of a copy, and explain its exit code by the variables that it got."""
+    """Describe the status of a copy, and say which variables the copy must have got to exit with its code."""
     meaning = {
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
@@ -265,7 +265,8 @@ async def check_secrecy(context: Context) -> None:
         with secrecy.collect_logs() as records:
             async with secrecy.watch_processes(secret.encode()) as watch:
                 handles = await backend.submit_jobs(context.sh(secrecy.SEARCH), copies)
-                while watch.searches < _SEARCHES and len(handles) < _SUBMISSIONS:  # a busy machine searches seldom
+                # On a busy machine, few searches fit into the time of one submission.
+                while watch.searches < _SEARCHES and len(handles) < _SUBMISSIONS:
                     handles += await backend.submit_jobs(context.sh(secrecy.SEARCH), copies)
                 last = await backend.wait_until_final(handles)
             refused = _make_refused(context).items()
@@ -386,9 +387,9 @@ async def check_executables(context: Context) -> None:
     ),
 )
 async def check_files_may_go(context: Context) -> None:
-    """Submit a script and an input, and delete both at once."""
+    """Submit a script and an input file, and delete both files as soon as submit has returned."""
     source = _write_file(context, b"here\n")
-    # If the payload can see the caller's file, it waits for some time until that is deleted.
+    # If the payload can see the caller's file, the payload waits for some time until the file is deleted.
     waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
@@ -415,7 +416,7 @@ async def check_files_may_go(context: Context) -> None:
 async def check_working_directories(context: Context) -> None:
     """Let each of three copies write a file, and count the files that it sees."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
-    # Whether they run one by one or at once, the last one to write would see all files.
+    # In a shared directory, the last copy to write sees all files, whether copies run one by one or concurrently.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
     async with open_backend(context) as backend:
         await expect_payload_ok(
@@ -442,7 +443,7 @@ async def check_working_directories(context: Context) -> None:
     ),
 )
 async def check_unsupported(context: Context) -> None:
-    """Ask for an image and a queue that cannot exist, and for transfers with an unknown URL scheme."""
+    """Request an image and a queue that cannot exist, and transfers with an unknown URL scheme."""
     nowhere = f"intercede-{context.make_token()}://nowhere.invalid/file"
     impossible: dict[str, dict[str, object]] = {
         "an image that does not exist": {"container": {"image": f"intercede.invalid/none:{context.make_token()}"}},
@@ -465,7 +466,7 @@ async def _expect_refused(context: Context, backend: BackendDriver, spec: Submis
         pass  # the resource refused it
     else:
         for handle in submission.handles.values():
-            # The job may also wait for ever for what does not exist: that is no success either.
+            # The job may also wait for ever for the missing resource: that does not count as success.
             status = await backend.wait_for_state(handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=describe_status(status))
 
@@ -488,7 +489,7 @@ async def _expect_nothing_started(context: Context, backend: BackendDriver, spec
     ),
 )
 async def check_invalid(context: Context) -> None:
-    """Submit no copies, and missing local files, and check the errors."""
+    """Submit with zero copies, and with local files that do not exist. Check the errors."""
     missing = context.tmp / "no-such-file"
     wrong: Sequence[tuple[str, SubmissionSpec, int | Sequence[CopyVars]]] = (
         ("0 copies", context.sh("exit 0"), 0),
@@ -576,7 +577,10 @@ async def check_stdin(context: Context) -> None:
     ),
 )
 async def check_nested(context: Context) -> None:
-    """Find variables that only one of two jobs has. Submit a job with them in the environment, and compare its own."""
+    """Find variables that only one of two jobs has. Submit a third job from an environment with these variables.
+
+    Check that the third job does not inherit their values.
+    """
     async with open_backend(context) as backend:
         outer = await _read_variables(context, backend, await _start_outer(context, backend))
         other = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
@@ -585,7 +589,8 @@ async def check_nested(context: Context) -> None:
             return
         inner = await _read_variables(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
-        if same:  # the number of a slot, say, may be the same by chance: then it is in this job, too
+        if same:
+            # A value, such as the number of a slot, may be equal by chance. Then one more job is likely to have it.
             again = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
@@ -593,9 +598,9 @@ async def check_nested(context: Context) -> None:
 
 
 def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
-    """Describe a job that writes the name of its machine and its variables to a file.
+    """Return the specification of a job that writes the name of its machine and its variables to a file.
 
-    It does not write them to stdout, which a report would show.
+    The job does not write them to stdout, which a report would show.
     """
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
@@ -619,7 +624,7 @@ async def _read_variables(context: Context, backend: BackendDriver, handles: Seq
 
 
 async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHandle]:
-    """Submit a job that asks for memory and time, or one that does not if that is refused."""
+    """Submit a job that requests memory and time. If that is refused, submit a job without these requests."""
     try:
         return await backend.submit_jobs(_show_variables(context, resources={"memory_mb": 256, "wall_time_s": 600}))
     except (UnsupportedSpecError, ResourceError):
@@ -627,7 +632,7 @@ async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHand
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
-    """Submit a job from a child process with these variables. They may be secret, so they are passed in a file."""
+    """Submit a job from a child process with given variables. A file passes the variables, since they may be secret."""
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
     spec = _show_variables(context).model_dump_json()

@@ -54,7 +54,7 @@ def _expect_each_copy(scheduler: Scheduler, asked: SubmitRecording, what: str) -
     copies = asked.batch.copies
     queued = parse(scheduler, "parse_submit", asked.batch, asked.result)
     if not isinstance(queued, Queued):
-        return  # it raised an error, which is right
+        return  # the parser raised an error, as it should
     observed = f"for the answer {format_value(asked.stdout)} {what}: {format_value(queued)}"
     expected = f"parse_submit to answer for each of {copies} copies once, or to raise SchedulerError"
     expect(sorted([*queued.ids, *queued.refused]) == list(range(copies)), expected, observed)

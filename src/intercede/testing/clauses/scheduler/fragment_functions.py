@@ -22,7 +22,7 @@ from intercede.testing.run.context import Context, format_value
 
 _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
 _NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
-"""The names of the functions, and of the variables that they set."""
+"""The names of the functions, and of the variables that the functions set."""
 _FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
     ("submit", (make_batch(1),)),
     ("submit", (make_batch(3),)),
@@ -83,12 +83,15 @@ _ANSWERS = [
     ),
 )
 async def check_calls(context: Context) -> None:
-    """Search the fragments for other names and private files. Then call each function in a fragment of each verb."""
+    """Search the fragments for undocumented names of intercede and for its private files.
+
+    Then call each documented function in a fragment of each verb.
+    """
     await run_probe(context, probe_calls)
 
 
 def probe_calls(part: Callable[[], object], tmp: Path) -> None:
-    """Search every fragment, then call each function in a fragment of each verb, loaded as by a backend."""
+    """Search every fragment. Then call each documented function in a fragment of each verb, as a backend runs it."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
         text = get_script(scheduler, f"{verb}_script", *arguments) or ""

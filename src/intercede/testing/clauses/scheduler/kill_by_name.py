@@ -28,7 +28,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
 
 _MOST = 8
-"""The most recordings that are tried, since each starts several shells."""
+"""The maximum number of recordings to try, since each of them starts several shells."""
 _QUERIES: tuple[Verb, ...] = ("status", "list")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
@@ -51,12 +51,12 @@ _Marks = Mapping[str, str]
     ),
 )
 async def check_kill_by_name(context: Context) -> None:
-    """Run kill_script and list_script while the queue lists numbers with their names, with others, or not at all."""
+    """Run kill_script and list_script. The queue lists jobs with the right names, with wrong names, or not at all."""
     await run_probe(context, probe_kill_by_name)
 
 
 def probe_kill_by_name(part: Callable[[], object], tmp: Path) -> None:
-    """Run the fragments while the queue lists recorded numbers with their names, with others, or not at all."""
+    """Run kill_script and list_script while the queue gives recorded answers, the same with other names, or none."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -92,7 +92,7 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
     """Expect no command that kills a job by its number alone.
 
     If the calls depend on the names that the queue lists, the fragment compares names. Calls that do not depend on
-    them, and are no queries of the other fragments, would kill whichever job has the number now.
+    these names, and are no queries of the other fragments, would kill whichever job has the number now.
     """
 
     def ending(listing: str) -> _Calls:
@@ -152,7 +152,7 @@ def _expect_by_name(
         return
     calls = sandbox.run("list", text, listing=theirs)
     if any(recording.submission_id in word for call in calls for word in call):
-        return  # the queue compares the name
+        return  # the command passes the name, so the queue compares it
     found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.submission_id} if the queue lists only jobs of another name"

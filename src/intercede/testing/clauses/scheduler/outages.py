@@ -71,7 +71,7 @@ def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
 
 
 def _list_whole_answers(scheduler: Scheduler) -> Iterator[Recording]:
-    """Yield recorded answers, except those of submissions: one that fails may have started some copies."""
+    """Yield recorded answers, except those of submissions: a submission that fails may have started some copies."""
     for kind in (StatusRecording, KillRecording, ListRecording):
         yield from list_answers(scheduler, kind)
 

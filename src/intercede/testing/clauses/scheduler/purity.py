@@ -41,7 +41,7 @@ _SYSTEM = re.compile(
     "access|getcwdb?|gete?[ug]id|getloadavg|getlogin|getp?pid|getrandom|listdir|l?stat|readlink|scandir|"
     "sched_getaffinity|times|uname|urandom"
 )
-"""Functions that read something of the machine and have no audit event."""
+"""Functions that read the state of the machine. Most of them raise no audit event."""
 _AUDITED = ("os.", "socket.", "subprocess.", "shutil.", "glob.", "tempfile.", "pty.", "sqlite3.", "urllib.")
 _LIBRARY = (
     "<frozen importlib",
@@ -77,7 +77,10 @@ async def check_purity(context: Context) -> None:
 
 
 def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
-    """Call every method twice, the first time under watch. Return all answers, to compare them with other processes."""
+    """Call every method twice, and watch the first call for I/O.
+
+    Return all answers, so that they can be compared with the answers in other processes.
+    """
     watch = _Watch()
     scheduler = make_scheduler(part)
     watch.own = tuple(_list_homes(scheduler))
@@ -125,14 +128,13 @@ def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[objec
     ):
         yield from list_questions(("17", "a.0"), said, 3)
     listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
-    yield from (
-        (f"parse_{each.verb}", (each.ids, make_result())) for each in listings
-    )  # it has seen other answers about them
+    # Before these calls are repeated, the scheduler has parsed recorded answers about the same jobs.
+    yield from ((f"parse_{each.verb}", (each.ids, make_result())) for each in listings)
     yield from map(get_question, load_recordings(scheduler))
 
 
 def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Call a method. Return also an error that the contract does not allow: other clauses check those."""
+    """Call a method, and return its answer or its error. Other clauses check whether the contract allows the error."""
     try:
         return call_method(scheduler, method, *arguments)
     except CheckFailed as failed:
@@ -140,7 +142,7 @@ def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> objec
 
 
 def _write_answer(value: object) -> str:
-    """Write an answer as text, so that equal answers are equal texts."""
+    """Write an answer as text, so that equal answers give equal texts."""
     try:
         return _write_value(value)
     except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 checks answers that cannot be read
@@ -148,7 +150,7 @@ def _write_answer(value: object) -> str:
 
 
 def _write_value(value: object) -> str:
-    """Write a value as text. Mappings with the same items are equal texts, whatever their order."""
+    """Write a value as text. Mappings with the same items give the same text, whatever their order."""
     if isinstance(value, BaseModel):
         return f"{type(value).__name__}({_write_value(dict(value))})"
     if isinstance(value, Mapping):
@@ -158,7 +160,7 @@ def _write_value(value: object) -> str:
 
 
 class _Watch:
-    """Notes calls of C functions by a profiler, and other I/O by the interpreter's audit events."""
+    """Detects calls to C functions with a profiler, and other I/O with the audit events of the interpreter."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -36,7 +36,7 @@ _IDS = (
 _OF_IDS: tuple[Verb, ...] = ("status", "kill")
 _LARGE = Resources(cpus=10**9, memory_mb=10**12, wall_time_s=10**10, gpus=10**6)
 _SECONDS = 15.0
-"""Seconds for which combined texts are tried."""
+"""Time limit, in seconds, for trying combinations of hostile text."""
 
 
 @clause(
@@ -60,7 +60,7 @@ async def check_data_is_data(context: Context) -> None:
 
 
 def probe_shell(part: Callable[[], object], tmp: Path) -> None:
-    """Try hostile text as queue, as carried names, as native ids and as submission ids."""
+    """Try hostile text as the queue, as native ids, as submission ids, and as the names of staged files."""
     scheduler = make_scheduler(part)
     texts = {name: text for name, text in _list_fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))

@@ -15,7 +15,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _MOST = 30
-"""The most places of one answer at which a word is replaced."""
+"""The maximum number of places in one answer where a word is replaced."""
 
 
 @clause(
@@ -50,7 +50,10 @@ def probe_unknown_states(part: Callable[[], object], _tmp: Path) -> None:
 
 
 def list_live_words(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
-    """Yield a recording for each native state of an unfinished job in its stdout, with the job and the state."""
+    """Yield a recording, a job and its native state, once for each native state of an unfinished job.
+
+    The native state is a word in the stdout of the recording.
+    """
     seen = set[str]()
     for recording in list_answers(scheduler, StatusRecording):
         for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():
@@ -66,7 +69,7 @@ def _find_places(text: str, word: str) -> list[re.Match[str]]:
 
 
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
-    """Yield fake words, each with answers that have it in all places of a word, and then in one place only.
+    """Yield each fake word with answers in which it replaces all occurrences of a word, and then only one of them.
 
     The word may have another meaning in some of its places.
     """
@@ -85,7 +88,7 @@ def _split_between(text: str, places: list[re.Match[str]]) -> list[str]:
 
 
 def _make_fakes(word: str) -> tuple[str, ...]:
-    """Return several words that look like a given one: a letter or a number may have a meaning by chance."""
+    """Return several words of the same form as a given one. A single letter or number may have a meaning by chance."""
     if word.isdecimal():
         return "97", "83", "71"
     fakes = ("J", "Y", "V") if len(word) == 1 else ("XYZZY", "QJXV", "ZXJQ")

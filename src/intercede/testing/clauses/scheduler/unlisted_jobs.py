@@ -23,7 +23,7 @@ from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
 
 _MOST = 100
-"""The most words of one answer that are replaced."""
+"""The maximum number of words to replace in one answer."""
 _ODD = ("", "\n", "x", "x!", "-1", "9" * 30, "\u0663", "\udcff", "\0", "1.5", "nan", "''")
 _ABOUT_JOBS = ("parse_status", "parse_kill")
 
@@ -46,12 +46,12 @@ _ABOUT_JOBS = ("parse_status", "parse_kill")
     ),
 )
 async def check_unlisted_jobs(context: Context) -> None:
-    """Ask for jobs whose ids resemble listed ones. Then give the parsers cut, mixed and arbitrary bytes."""
+    """Parse listings for jobs whose ids resemble listed ids. Then parse truncated, shuffled and arbitrary bytes."""
     await run_probe(context, probe_unlisted_jobs)
 
 
 def probe_unlisted_jobs(part: Callable[[], object], _tmp: Path) -> None:
-    """Ask for jobs that were never listed. Then give the parsers damaged recordings and arbitrary bytes."""
+    """Parse listings for jobs that were never listed. Then parse damaged recordings and arbitrary bytes."""
     scheduler = make_scheduler(part)
     for listing in _list_listings(scheduler):
         _expect_only_listed(scheduler, listing)

@@ -1,1 +1,1 @@
-"""Helpers for checks: payloads, programs for child processes, and what several areas ask for."""
+"""Helpers for checks: payloads, programs for child processes, and functions that several areas share."""

@@ -40,7 +40,8 @@ __all__ = [
     "watch_plugin",
 ]
 
-for _name in ("socket", "subprocess", "tempfile"):  # they are imported before construction is watched
+# These modules are imported here, before the construction of a subject is watched.
+for _name in ("socket", "subprocess", "tempfile"):
     import_module(_name)
 
 _NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"}
@@ -67,11 +68,11 @@ def _watch_construction(child: ChildContext, make: Callable[[], object]) -> None
     second = make()
     watch.is_on = False
     child.report(watch.seen)
-    del second  # only now: deleting the object is not part of constructing it
+    del second  # deleted after the watch has ended: the deletion is not part of the construction
 
 
 class _ConstructionWatch:
-    """Notes I/O by the interpreter's audit events, and threads by a patch: not every Python has an event for them."""
+    """Detects I/O with audit events, and new threads with a patch: not every Python has an audit event for threads."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -109,7 +110,8 @@ async def report_changes(child: ChildContext) -> None:
     The arguments are the tag of the job, and a directory.
     """
     tag, directory = child.arguments
-    os.chdir(directory)  # this process got these from its parent, which the subject may have changed
+    # This process inherited its directory and its umask from its parent process, in which the subject may change them.
+    os.chdir(directory)
     os.umask(0o022)
     backend = child.subject.make_backend()
     before = _describe_process()
@@ -201,7 +203,7 @@ async def read_inherited_stdin(child: ChildContext) -> None:
         os.close(writing)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if not run.done():
-            os._exit(0)  # nothing else is sure to end `cat`
+            os._exit(0)  # neither cancelling the run nor leaving the transport is sure to end `cat`
 
 
 async def send_through_cat(child: ChildContext) -> None:
@@ -229,7 +231,7 @@ class _CountingSink:
 async def _yield_pieces(size: int, count: int) -> AsyncIterator[bytes]:
     piece = bytes(range(256)) * (size // 256)
     for _ in range(count):
-        yield bytes(bytearray(piece))  # a new object each time: kept ones take memory
+        yield bytes(bytearray(piece))  # each piece is a new object, so that pieces that are kept use memory
 
 
 def _read_peak_mib() -> int:

@@ -38,7 +38,7 @@ def sh_argv(script: str, *arguments: str) -> list[str]:
 
 
 def describe_result(result: CommandResult) -> str:
-    """Describe the exit code and the end of stderr in a line."""
+    """Describe the exit code and the end of stderr in one line."""
     said = result.stderr.decode(errors="backslashreplace").strip()[-300:]
     return f"exit code {result.returncode}" + (f", and on stderr {said!r}" if said else "")
 
@@ -75,11 +75,14 @@ def make_numbers(last: int) -> bytes:
 
 
 Run = asyncio.Future[Outcome[CommandResult]]
-"""A run that the check does not await yet."""
+"""A run that was started and is not awaited yet."""
 
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
-    """Begin a run. The result of the future holds an error of the run: a SystemExit in a task would end the loop."""
+    """Start a run, and return a future whose result holds the run's answer or its error.
+
+    A SystemExit that a task raised would end the event loop.
+    """
     return asyncio.ensure_future(capture_outcome(awaitable))
 
 
@@ -104,7 +107,7 @@ async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 
 class RecordingSink:
-    """A sink that keeps its pieces, and notices if two are written at once.
+    """A sink that keeps its pieces, and notices if two pieces are written concurrently.
 
     Writing the first piece takes a number of seconds, or until a second piece is written at the same time.
     """
@@ -123,7 +126,7 @@ class RecordingSink:
         return b"".join(each for each in self.pieces if isinstance(each, bytes))
 
     async def write(self, data: bytes) -> None:
-        """Keep a piece, after some turns of the event loop."""
+        """Keep a piece, after some iterations of the event loop."""
         if self._busy:
             self._second.set()
         self._busy = True
@@ -172,7 +175,7 @@ async def make_directory(transport: TransportDriver) -> AsyncGenerator[str]:
 async def _remove(transport: TransportDriver, name: str) -> None:
     """Remove a directory without a shell, since a transport may garble scripts.
 
-    A process that still writes into it may make one attempt fail, and stops when the directory is gone.
+    A process that still writes into the directory may make one attempt fail, and stops when the directory is gone.
     """
     for _ in range(_TRIES):
         removed = await transport.run(["rm", "-rf", name])

@@ -18,7 +18,7 @@ _COMBINATIONS = settings(
     database=None,
     deadline=None,
     report_multiple_bugs=False,
-    phases=[Phase.generate],  # each try is a process, and the pieces are short
+    phases=[Phase.generate],  # failing texts are not shrunk: each try starts a process, and texts are short
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 _ANSWERS = settings(
@@ -37,7 +37,7 @@ _ANSWERS = settings(
 
 
 def try_combinations(attempt: Callable[[str], None], pieces: Sequence[str], seconds: float) -> None:
-    """Try texts that are made of pieces and other characters, for a number of seconds at most."""
+    """Try combinations of given texts and arbitrary characters, for at most a number of seconds."""
     end = time.monotonic() + seconds
     text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
     combined = st.lists(st.sampled_from(pieces) | text, min_size=2, max_size=6).map("".join).filter(bool)
@@ -52,7 +52,7 @@ def try_combinations(attempt: Callable[[str], None], pieces: Sequence[str], seco
 
 
 def try_answers(attempt: Callable[[bytes, int, int], None], texts: list[bytes], odd: Sequence[str]) -> None:
-    """Try arbitrary bytes, and recorded answers that are cut, mixed, and joined with arbitrary bytes.
+    """Try arbitrary bytes, and recorded answers that are truncated, shuffled, and joined with arbitrary bytes.
 
     Args:
         attempt: Takes the bytes, an exit code and a number of copies.

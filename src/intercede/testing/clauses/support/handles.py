@@ -52,13 +52,13 @@ def make_unknown_handle(handle: JobHandle) -> JobHandle:
 
 
 def make_foreign_handles(context: Context, handle: JobHandle) -> list[JobHandle]:
-    """Make handles that this resource cannot have made: one of another resource, and some of invalid forms."""
-    # These do no harm if they are used as a path, a pattern or a pid: no "*", no "-1".
+    """Make handles that this resource cannot have made: one of another resource, and several of invalid forms."""
+    # These texts do no harm if a backend uses them as a path, a pattern or a pid: none is "*" or "-1".
     malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
     elsewhere = JobHandle(resource=f"elsewhere-{context.make_token()}", job=handle.job)
     return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]
 
 
 def make_strange_handles(context: Context, handle: JobHandle) -> list[JobHandle]:
-    """Make handles that name no job: one that is like a given handle, and all that this resource cannot have made."""
+    """Make handles that name no job: one that resembles a given handle, and foreign ones."""
     return [make_unknown_handle(handle), *make_foreign_handles(context, handle)]

@@ -9,13 +9,14 @@ from intercede.testing.run.driver import BackendDriver
 __all__ = ["expect_none_left", "wait_until_seen"]
 
 _SEARCHES = 10
-"""The most jobs that search for processes."""
+"""The maximum number of jobs that are started to search for processes."""
 
 
 async def wait_until_seen(backend: BackendDriver, word: str) -> None:
-    """Let jobs search for processes with a word in their arguments, until two in a row find the same number above one.
+    """Let jobs search for processes that have a word in their arguments.
 
-    A job on another node, or one that waits until the other job has ended, finds none. It also finds none afterwards.
+    Stop when two consecutive jobs find the same number, at least two. A search on another node, or one that starts
+    after the other job has ended, finds no process, and finds none later either.
     """
     before = 0
     for _ in range(_SEARCHES):
@@ -31,7 +32,7 @@ async def expect_none_left(backend: BackendDriver, word: str, expected: str) -> 
     """Let up to three jobs search for processes with a word in their arguments, until one finds none.
 
     Raises:
-        CheckFailed: Each of them found such a process.
+        CheckFailed: Each job found such a process.
     """
     for _ in range(3):
         search = await backend.submit_job(_describe_search(backend.context, word))
@@ -43,6 +44,6 @@ async def expect_none_left(backend: BackendDriver, word: str, expected: str) -> 
 
 
 def _describe_search(context: Context, word: str) -> SubmissionSpec:
-    """Describe a job that exits with the number of processes that have a word in their arguments."""
+    """Return the specification of a job whose exit code is the number of processes with a word in their arguments."""
     finder = f"[{word[0]}]{word[1:]}"  # with the brackets, grep does not find its own process
     return context.sh('exit "$(grep -l "$1" /proc/[0-9]*/cmdline 2>/dev/null | wc -l)"', finder)

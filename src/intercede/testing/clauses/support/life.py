@@ -20,9 +20,9 @@ __all__ = [
 
 _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
-"""The most seconds between two turns of the event loop."""
+"""The longest allowed time, in seconds, between two iterations of the event loop."""
 _PAUSES = 3
-"""How often a pause must be seen: the machine itself may pause once or twice."""
+"""How many times a pause must be seen: the machine itself may pause once or twice."""
 
 
 class _Driver(Protocol):
@@ -60,7 +60,7 @@ async def check_leaving_twice(opened: AbstractAsyncContextManager[_Driver]) -> N
 
 
 async def check_exception_passes(context: Context, make: Callable[[], _E]) -> _E:
-    """Expect an exception to pass through the body of `async with` unchanged. Return the object, which was left."""
+    """Expect an exception from the body of `async with` to pass through unchanged. Return the object after its exit."""
     raised = RuntimeError("raised by the conformance kit in the body")
     made, _ = await context.enter(make)
     passed: BaseException | None = None
@@ -80,7 +80,7 @@ async def check_nothing_is_left(context: Context, cycle: Callable[[], Awaitable[
     Args:
         context: The context of the check.
         cycle: Enters a new object, uses it, and leaves it.
-        verb: What is done with the object, for the message.
+        verb: The name of the use of the object, for the message.
     """
     before: Mapping[str, int] = {}
     for number in range(1, _CYCLES + 1):
@@ -95,7 +95,7 @@ async def check_nothing_is_left(context: Context, cycle: Callable[[], Awaitable[
 
 
 async def check_loop_turns(context: Context, what: str, run: Callable[[], Awaitable[object]]) -> None:
-    """Expect the event loop to turn often while something runs. A pause counts only if it is seen three times.
+    """Expect that the event loop is not blocked while something runs. A pause counts only if it is seen three times.
 
     Args:
         context: The context of the check.

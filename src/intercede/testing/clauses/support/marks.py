@@ -12,11 +12,11 @@ __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _LONG, _LONG_NUMBER = 8, 10
-"""The least lengths of a word and of a number, such as seconds since 1970, that no queue gives twice."""
+"""The minimum lengths of a word and of a number, such as seconds since 1970, that a queue never uses again."""
 
 
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
-    """Return the recorded native ids of each submission, by submission id."""
+    """Map the id of each recorded submission to the native ids of its jobs."""
     found: dict[str, set[str]] = {}
     for each in list_answers(scheduler, SubmitRecording):
         found.setdefault(each.batch.submission_id, set()).update(cast("Queued", each.expected).ids.values())
@@ -60,7 +60,7 @@ def make_another(mark: str) -> str:
 
 
 def swap_marks(text: str, marks: Iterable[str]) -> str:
-    """Return an answer in which each of the marks is replaced by another: other jobs have the numbers now."""
+    """Return an answer in which each mark is replaced by another, as if other jobs had the same numbers."""
     for mark in sorted(set(marks)):
         text = text.replace(mark, make_another(mark))
     return text

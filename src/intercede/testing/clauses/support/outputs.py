@@ -22,7 +22,7 @@ def read_output_file(path: object, what: str) -> bytes:
         raise CheckFailed(f"a path to {what}", "None")
     try:
         return read_regular(expect_type(Path, path, f"the path to {what}"))
-    except (OSError, ValueError, TypeError) as error:  # the path holds a NUL, or is an invalid subclass
+    except (OSError, ValueError, TypeError) as error:  # the path holds a NUL, or is of a broken subclass of Path
         raise CheckFailed(f"{what} to be at the path in the answer", f"{type(error).__name__}: {error}") from error
 
 
@@ -45,7 +45,7 @@ async def expect_payload_ok(
 
 
 def group_by_text(texts: Iterable[tuple[int, str]]) -> str:
-    """Write a text for each copy, and the same text only once: ``copies 0, 2 ended FAILED``."""
+    """Join the texts of copies, and write a text that several copies share only once: ``copies 0, 2 ended FAILED``."""
     same: dict[str, list[str]] = {}
     for index, text in texts:
         same.setdefault(text, []).append(str(index))

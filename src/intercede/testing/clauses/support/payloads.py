@@ -67,7 +67,7 @@ ending() {{ [ -z "$IC_SECONDS" ] || {{ trap '' {_SIGNALS}; sleep "$IC_SECONDS"; 
 [ -z "$IC_CODE" ] || trap ending {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
-"""The beginning of a script that exits with ``$IC_CODE`` after a signal, and after ``$IC_SECONDS`` more.
+"""The beginning of a script that, after a signal, waits for ``$IC_SECONDS`` and then exits with ``$IC_CODE``.
 
 Without ``$IC_CODE``, signals are not handled. ``count N`` sleeps for N seconds.
 """
@@ -84,7 +84,7 @@ LEAVERS = """\
 """
 """The beginning of a script that starts a child in a new process group and one in a new session, if the tools exist.
 
-Each child has the first argument of the script among its own arguments, by which it can be found.
+Each child has the first argument of the script among its own arguments, so that a search can find the child.
 """
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"

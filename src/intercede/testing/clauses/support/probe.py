@@ -1,4 +1,4 @@
-"""Probes: functions that ask a scheduler in a child process, and check its answers there.
+"""Probes: functions that call a scheduler in a child process, and check its answers there.
 
 A parser may hang with the interpreter's lock held, or end the process. Only another process survives that.
 """
@@ -22,7 +22,7 @@ ALL_SECONDS = 300.0
 _SEED = "PYTHONHASHSEED"
 
 Probe = Callable[[Callable[[], object], Path], object]
-"""It takes a function that makes a new scheduler, and an empty directory. It returns plain data."""
+"""A function that takes a scheduler factory and an empty directory, and returns plain data."""
 
 
 async def run_probe(context: Context, probe: Probe, seed: str = "", within: float = SECONDS) -> object:
@@ -59,7 +59,7 @@ def call_probe(child: ChildContext) -> None:
     name, tmp, seed = child.arguments
     if seed and os.environ.get(_SEED) != seed:  # the seed is read when an interpreter starts
         child.start_again(Path(tmp, "request"), **{_SEED: seed})
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # else its tables are written to the working directory
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # or hypothesis writes Unicode tables to the working directory
     child.report(_describe_end(name, child.subject.make_plugin, Path(tmp)))
 
 

@@ -16,7 +16,7 @@ from intercede.testing.isolation.timeouts import Deadline
 __all__ = ["count_belongings", "measure_growth", "measure_pause", "read_descendants"]
 
 _GROWTH = 4
-"""How many more than before are a leak. Fewer may be a pool of fixed size that is not full yet."""
+"""The smallest growth of a count that is a leak. A smaller growth may be that of a pool that is still filling."""
 _PROC = Path("/proc")
 
 
@@ -34,7 +34,7 @@ def count_belongings() -> Mapping[str, int]:
 
 
 async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
-    """Return the counts that have grown. Wait some seconds for them to fall: closing may take a turn of the loop."""
+    """Return the counts that have grown. Wait some seconds for them to fall: closing may take a loop iteration."""
     patience = Deadline(seconds)
     while True:
         grown = {what: count - before.get(what, 0) for what, count in count_belongings().items()}
@@ -45,7 +45,7 @@ async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[s
 
 
 async def measure_pause(awaitable: Awaitable[object]) -> float:
-    """Await something, and return the longest time between two turns of the event loop meanwhile."""
+    """Await something, and return the longest time between two iterations of the event loop meanwhile."""
     longest, last = 0.0, time.monotonic()
     task = asyncio.ensure_future(awaitable)
     while not task.done():
@@ -74,7 +74,7 @@ def _list_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
 def _get_parents() -> dict[int, int]:
     """Return the id of the parent of each process."""
     pids = [int(each.name) for each in _PROC.glob("[0-9]*")]
-    # The fields after the last parenthesis: a program's name may hold any.
+    # The fields follow the last parenthesis, because a program's name may itself contain parentheses.
     fields = {pid: _read_proc(pid, "stat").rpartition(b")")[2].split() for pid in pids}
     return {pid: int(rest[1]) for pid, rest in fields.items() if len(rest) > 1}
 

@@ -1,8 +1,8 @@
 """Record real answers of a scheduler: ``python -m intercede.testing record NAME DIRECTORY``.
 
-Run it on a machine that has the scheduler's commands. It submits one copy and then three, each of which sleeps for some
-seconds, asks for their status until all have ended, kills some, and writes the answers to ``DIRECTORY/recorded.json``.
-Each recording *expects* the results of the parsers: read it before you ship it.
+Run the command on a machine that has the scheduler's commands. The command submits one copy and then three copies, each
+of which sleeps for some seconds. It queries their status until all have ended, kills some of them, and writes the
+answers to ``DIRECTORY/recorded.json``. Each recording *expects* the results of the parsers: read it before you ship it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from intercede.testing.subjects.subject import make_registry
 __all__ = ["main", "record"]
 
 _SECONDS = 120.0
-"""Seconds until all jobs must have ended."""
+"""The time limit, in seconds, for all jobs of a submission to end."""
 _PAYLOAD_SECONDS = 4
 _PLAIN: TypeAdapter[object] = TypeAdapter(object)
 

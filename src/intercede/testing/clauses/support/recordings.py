@@ -1,8 +1,8 @@
 r"""Recordings: real answers of a scheduler, each with its meaning. The author of the scheduler ships them.
 
-They are the ``*.json`` files of a directory ``recordings`` beside the module of the scheduler's class; where several
-schedulers lie in one package, of ``recordings/MODULE``. A class that inherits has those of its base, unless it brings
-its own. Each file holds one recording, or a list of them::
+The recordings are the ``*.json`` files in a directory ``recordings`` beside the module of the scheduler's class. If a
+package has several schedulers, the directory is ``recordings/MODULE``. A class that inherits has the recordings of its
+base class, unless the class brings its own. Each file holds one recording, or a list of recordings::
 
     {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
      "stdout": "17.0 a0123456789ab R\n", "stderr": "", "what": "of two jobs one is listed", "version": "9.2",
@@ -57,7 +57,7 @@ class Raises(_Data):
 
     raises: Literal["SchedulerError", "LimitError"]
     retryable: bool | None = None
-    """The value of ``retryable`` of the error. None means that any value is right."""
+    """The value of ``retryable`` of the error. None means that any value is accepted."""
 
 
 class _Answer(_Data):

@@ -26,7 +26,7 @@ _HARMLESS = (
 )  # fmt: skip
 _SECONDS = 5.0
 _MOST_OUTPUT = 1 << 20
-"""The most that a fragment may print, in bytes."""
+"""The maximum number of bytes that a fragment may print."""
 
 
 class Sandbox:
@@ -69,7 +69,7 @@ class Sandbox:
         """Run a fragment as a backend does, and return the calls of stubs with their arguments.
 
         Args:
-            verb: The fragment's verb. One that submits runs in the submission's directory.
+            verb: The fragment's verb. A fragment that submits runs in the submission's directory.
             text: The fragment.
             ids: The lines of the file ``$IC_IDS``.
             listing: The output of every stub.
@@ -84,13 +84,14 @@ class Sandbox:
         self._log.write_bytes(b"")
         self._listing.write_text(listing, "utf-8", "surrogateescape")
         script = self._bin.parent / "script"
-        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_MOST_OUTPUT // 512}"  # in case this process is killed
+        # The limits end the shell even if this process is killed before it can end the shell.
+        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_MOST_OUTPUT // 512}"
         script.write_text(f"{limit}\n{write_program(verb, self._api, self._use_stubs(text))}", "utf-8")
         self._sh([str(script)], here if verb == "submit" else self._root)
         return list(_read_calls(self._log.read_bytes()))
 
     def find_injection(self, calls: Sequence[Sequence[str]]) -> str:
-        """Describe how the last run shows that a shell interpreted data. If it does not, the text is empty."""
+        """Describe how the last run shows that a shell interpreted data. If no shell did, the text is empty."""
         if any(call[0] == CANARY for call in calls):
             return f"it ran the command {CANARY!r} that is part of the text"
         if any(path.name == CANARY for path in self._root.rglob("*")):
@@ -128,7 +129,7 @@ class Sandbox:
 def _wait_for_shell(shell: subprocess.Popen[bytes]) -> int:
     """Wait for a shell, kill everything that it started, and return its exit code.
 
-    The code is 0 if it timed out: a fragment may wait for output that stubs do not write.
+    The code is 0 if the shell timed out: a fragment may wait for output that stubs do not write.
     """
     try:
         return shell.wait(_SECONDS)

@@ -42,7 +42,7 @@ class _Records(logging.Handler):
 
 @contextmanager
 def collect_logs() -> Generator[dict[str, list[str]]]:
-    """Collect the text of every log record, of every level, by the place that wrote it."""
+    """Collect the text of every log record of every level, grouped by the line of code that wrote the record."""
     root, handler = logging.getLogger(), _Records()
     level = root.level
     root.addHandler(handler)

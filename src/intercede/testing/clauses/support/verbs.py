@@ -34,7 +34,7 @@ def list_verbs(context: Context) -> list[str]:
 
 
 def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = ()) -> dict[str, object]:
-    """Make arguments for a verb, by name and in order. A submitted payload ends at once."""
+    """Map the names of a verb's parameters, in positional order, to arguments. A submitted payload ends at once."""
     if verb == "submit":
         spec = context.sh("exit 0")
         context.tags[str(spec.tag)] = None  # if the call is cancelled, its jobs are found and purged
@@ -48,7 +48,7 @@ def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = (
 
 
 def get_method(backend: JobBackend, verb: str) -> Verb:
-    """Return a method of a backend by its name.
+    """Return the method of a backend that has the given name.
 
     Raises:
         CheckFailed: The backend has no method of that name.
@@ -60,7 +60,7 @@ def get_method(backend: JobBackend, verb: str) -> Verb:
 
 
 async def call_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
-    """Await a verb with harmless arguments and a time limit, and return its answer. Its jobs are remembered.
+    """Await a verb with harmless arguments and a time limit, and return its answer. Submitted jobs are remembered.
 
     Raises:
         CheckFailed: The verb cannot be awaited, or does not end in time.
@@ -78,7 +78,7 @@ async def call_verb(context: Context, backend: JobBackend, verb: str, handles: S
 
 
 async def expect_not_open(context: Context, backend: JobBackend, when: str) -> None:
-    """Expect every claimed verb to raise NotOpenError, with an empty list as with anything else."""
+    """Expect every claimed verb to raise NotOpenError. Verbs that take handles get an empty list."""
     for verb in list_verbs(context):
         try:
             answer = await call_verb(context, backend, verb)

@@ -144,7 +144,7 @@ async def check_fifty(context: Context) -> None:
 
 async def _run_one(transport: TransportDriver, code: int, argument: str, text: str) -> CommandResult:
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
-    # A transport that runs them one by one, in a second each, is slow, but right.
+    # A transport that runs the commands one after the other, each in a second, is slow but correct.
     return await transport.run(
         commands.sh_argv(script, argument, str(code)), stdin=commands.yield_pieces(text.encode()), within=2 * _AT_ONCE
     )

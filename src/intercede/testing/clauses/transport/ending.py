@@ -29,12 +29,15 @@ beat child &
 echo begun
 beat itself
 """
-"""A script that grows one file and starts a child that grows another, for half a minute or until they are removed."""
+"""A script that appends to one file while its child process appends to another.
+
+Both end after half a minute, or when the directory of the files is removed.
+"""
 _WAIT = """
 i=0
 while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
 """
-"""A script that takes as long as eight lines of _GROW_FILES, so that a file that still grows has grown meanwhile."""
+"""A script that takes as long as _GROW_FILES needs for eight lines: enough to notice a file that is still growing."""
 
 
 def _long_command(context: Context) -> list[str]:
@@ -43,7 +46,7 @@ def _long_command(context: Context) -> list[str]:
 
 
 async def _expect_end(context: Context, run: commands.Run, when: str) -> None:
-    """Expect a run to end in time. It must have no time limit of its own, which would end any run."""
+    """Expect a run to end in time. The run must have no time limit, which would end the run in any case."""
     await Deadline(_ENDS_WITHIN * context.scale).wait_for_tasks({run})
     context.expect(
         run.done(),
@@ -179,7 +182,10 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     ),
 )
 async def check_remote_end(context: Context) -> None:
-    """End a run by cancelling, by its sink, and by its iterator. Check whether files of its command still grow."""
+    """End runs by cancelling them, by an error of the sink, and by an error of the iterator.
+
+    Check whether the files of the commands still grow.
+    """
     async with open_transport(context) as transport:
         for how, end in {
             "cancelling": _end_by_cancelling,
@@ -222,7 +228,7 @@ async def _find_growing(
 ) -> list[str]:
     """Return the descriptions of the files that still grow after the command has had time to end.
 
-    The mapping has the description of each file by its name.
+    The mapping is from the name of each file to its description.
     """
     patience = Deadline(_ENDS_WITHIN * context.scale)
     before = await _get_sizes(context, transport, place, names)
@@ -259,7 +265,10 @@ echo begun
 wait
 exec sleep 60
 """
-"""A script that lets files grow by a child in a new process group and one in a new session, if the tools exist."""
+"""A script with a child in a new process group and one in a new session, if the tools exist.
+
+Each child appends to a file.
+"""
 
 
 @clause(

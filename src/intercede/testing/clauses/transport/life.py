@@ -14,7 +14,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import TransportDriver, open_transport
 
 _MANY = 100_000
-"""How many numbers a command writes, each on a line: 0.6 MB."""
+"""How many numbers a command writes, each on a line. The output is 0.6 MB."""
 
 
 @clause(
@@ -44,7 +44,7 @@ async def check_construction(context: Context) -> None:
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter the transport, and compare the result with it."""
+    """Enter the transport, and check that `__aenter__` returns that transport."""
     await life.check_entering(context, context.make_transport)
 
 
@@ -59,7 +59,7 @@ async def check_entering(context: Context) -> None:
     ),
 )
 async def check_leaving_twice(context: Context) -> None:
-    """Enter once, and leave twice."""
+    """Enter a transport once, and leave it twice."""
     await life.check_leaving_twice(open_transport(context))
 
 
@@ -136,9 +136,9 @@ async def check_exception_in_the_body(context: Context) -> None:
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, let runs end in several ways, and leave, ten times.
+    """Ten times, enter a transport, let runs end in several ways, and leave the transport.
 
-    Compare the counts after the third time with those after the tenth.
+    Compare the counts of tasks, threads, open descriptors and child processes after the third time and after the tenth.
     """
 
     async def run_and_end() -> None:
@@ -153,7 +153,7 @@ class _SinkFullError(Exception):
 
 
 async def _use_transport(context: Context, transport: TransportDriver) -> None:
-    """Let one run succeed, one name a missing command, one end by its sink, and one be cancelled."""
+    """Do four runs: one succeeds, one names a missing command, one has a sink that fails, and one is cancelled."""
     await transport.run(["cat"], stdin=commands.yield_pieces(commands.FILLER), stdout=commands.RecordingSink())
     await transport.run([f"ic-{context.make_token()}"])
     with suppress(_SinkFullError):

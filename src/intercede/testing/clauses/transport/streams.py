@@ -23,7 +23,7 @@ _HELD_BACK = 128 * len(commands.FILLER)
 _GROWTH_MIB = 64
 _LAST = 2**20
 _MANY = 400_000
-"""How many numbers a command writes, each on a line: 2.7 MB."""
+"""How many numbers a command writes, each on a line. The output is 2.7 MB."""
 _REPLY = 10.0
 _STILL = 1.0
 """Seconds without growth after which no further growth is expected."""
@@ -55,7 +55,10 @@ done
     ),
 )
 async def check_bytes(context: Context) -> None:
-    """Write all 256 bytes to stdout and in reverse order to stderr, with newlines around, and then much to stdout."""
+    """Write all 256 byte values to stdout, and in reverse order to stderr. Then write 2.7 MB to stdout.
+
+    Newlines follow the byte values on both streams, and one precedes them on stdout.
+    """
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with open_transport(context) as transport:
         result = await transport.run(commands.sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
@@ -143,9 +146,9 @@ class _PlainIterator:
     ),
 )
 async def check_stdin(context: Context) -> None:
-    """Send pieces of all 256 bytes, of no bytes, and of some MiB through `cat`, in one stdin.
+    """Send one stdin through `cat` with an empty piece, a piece of all 256 byte values, and a piece of 2.7 MB.
 
-    Then send a stdin of no pieces.
+    Then send a stdin without any pieces.
     """
     async with open_transport(context) as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", commands.make_numbers(_MANY), b"", b"\n"]
@@ -210,7 +213,7 @@ async def check_stdin_streams(context: Context) -> None:
 
 
 async def _wait_until_settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
-    """Poll an amount until it exceeds the limit, or has stopped growing, and return it.
+    """Poll a number of bytes until it exceeds the limit or stops growing, and return the last value.
 
     Between two polls, ``carry`` sends more than the limit over another connection: on a busy machine, that takes long.
     """
@@ -307,7 +310,7 @@ async def check_dialogue(context: Context) -> None:
     ),
 )
 async def check_sink(context: Context) -> None:
-    """Write 2.7 MB to a sink that takes a second for its first piece, and no bytes to another sink."""
+    """Write 2.7 MB to a sink that spends a second on its first piece. Then give a sink to a command without output."""
     async with open_transport(context) as transport:
         for count in (_MANY, 0):
             sink = commands.RecordingSink(holds=1)
@@ -334,7 +337,7 @@ async def check_sink(context: Context) -> None:
     ),
 )
 async def check_slow_sink(context: Context) -> None:
-    """Let a sink wait with its first piece.
+    """Let a sink block on its first piece.
 
     Measure over another connection how much of 32 MiB the command can write before the sink continues.
     """
