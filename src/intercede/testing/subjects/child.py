@@ -24,7 +24,12 @@ __all__ = ["CHILDREN", "Child", "ChildContext", "ChildFunction", "call_again", "
 _SOURCE = "from intercede.testing.subjects.child import call_function\ncall_function(request)\n"
 _RESTART = "import sys; sys.path[:] = sys.argv[2:]\nfrom intercede.testing.subjects import child\nchild.call_again()\n"
 CHILDREN = ForkServer(
-    "asyncio", "intercede.batch", "intercede.config", "intercede.registry.loading", "intercede.testing.run.context"
+    "asyncio",
+    "intercede.batch",
+    "intercede.config",
+    "intercede.registry.loading",
+    "intercede.testing.clauses.support.child_functions",
+    "intercede.testing.run.context",
 )
 """Starts the child processes, with these modules imported."""
 
