@@ -243,7 +243,7 @@ class _Cancelled:
 
     @property
     def had_started_jobs(self) -> bool:
-        """Whether submit was cancelled after it had started at least two jobs, and before it returned."""
+        """Whether submit was cancelled before it returned, and after it had started at least two jobs."""
         return self.returned is None and len(self.found) > 1
 
 

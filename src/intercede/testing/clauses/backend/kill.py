@@ -147,7 +147,7 @@ async def check_unknown_jobs(context: Context) -> None:
     ),
 )
 async def check_killing_twice(context: Context) -> None:
-    """Kill a job twice in a row, twice concurrently, and once more after the job has ended."""
+    """Kill a job once, then twice concurrently, and once more after the job has ended."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG))
         rounds = [await backend.kill(handles)]

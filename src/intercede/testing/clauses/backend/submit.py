@@ -524,7 +524,7 @@ async def check_invalid(context: Context) -> None:
     ),
 )
 async def check_concurrent_submissions(context: Context) -> None:
-    """Submit five payloads with different exit codes at once."""
+    """Submit five payloads with different exit codes concurrently."""
     codes = range(3, 8)
     async with open_backend(context) as backend:
         submitted = (backend.submit_jobs(context.sh(f"exit {code}"), copies=2) for code in codes)

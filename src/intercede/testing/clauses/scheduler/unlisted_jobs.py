@@ -94,7 +94,7 @@ def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -
 
 
 def _make_strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
-    """Yield ids that resemble listed ones but are not listed."""
+    """Yield ids that resemble listed ids and are not listed."""
     for job in recording.ids[:10]:
         for stranger in (job[:-1], f"x{job}", f"{job}x", job[1:]):
             listed = re.search(rf"(?<![A-Za-z0-9]){re.escape(stranger)}(?![A-Za-z0-9])", recording.stdout)

@@ -100,7 +100,7 @@ class Sandbox:
         return f"it expanded a pattern to the file {GLOBBED!r}: {globbed[0]}" if globbed else ""
 
     def _use_stubs(self, text: str) -> str:
-        """Replace absolute paths of commands by the paths of their stubs."""
+        """Replace the absolute path of each command with the path of the stub for that command."""
 
         def replace_command(found: re.Match[str]) -> str:
             path = Path(found[0])

@@ -52,7 +52,7 @@ async def check_argv(context: Context) -> None:
 
 
 async def _list_changed(transport: TransportDriver) -> list[str]:
-    """Send the arguments one by one, and describe those that change."""
+    """Send each argument in a separate run, and describe the arguments that change."""
     changed: list[str] = []
     for each in (*_DISTINCTIVE, *(each for each in payloads.AWKWARD if each not in _DISTINCTIVE)):
         argv = ["printf", "[%s]", each, "end"]
@@ -125,7 +125,7 @@ async def check_255(context: Context) -> None:
     seconds=120,
 )
 async def check_fifty(context: Context) -> None:
-    """Start fifty runs at once, each with one word as argument and another as input."""
+    """Start fifty concurrent runs, each with one word as its argument and another word as its input."""
     words = [(context.make_token(), context.make_token()) for _ in range(_AT_ONCE)]
     async with open_transport(context) as transport:
         runs = (commands.begin_run(_run_one(transport, code, *pair)) for code, pair in enumerate(words))
@@ -173,7 +173,7 @@ def _describe_wrong(ending: Outcome[CommandResult], code: int, written: bytes) -
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Run commands that do not exist: by name, by path, and by a name with shell syntax in it."""
+    """Run commands that do not exist: a name, a path, and a name with shell syntax in it."""
     word = context.make_token()
     async with open_transport(context) as transport:
         for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):

@@ -149,7 +149,7 @@ async def check_nothing_is_left(context: Context) -> None:
 
 
 class _SinkFullError(Exception):
-    """Raised by a sink of the check."""
+    """The error that a sink of the check raises."""
 
 
 async def _use_transport(context: Context, transport: TransportDriver) -> None:

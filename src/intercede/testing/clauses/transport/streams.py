@@ -417,7 +417,7 @@ async def check_memory(context: Context) -> None:
     ),
 )
 async def check_early_exit(context: Context) -> None:
-    """Feed commands that end at once from iterators that do not: one is endless, one is silent after a piece."""
+    """Feed commands that end early from iterators that do not end: one is endless, one is silent after a piece."""
     for silent in (False, True):
         closed = False
 
