@@ -16,7 +16,7 @@ _SHOWN = 500
 
 
 def read_script(module_file: str, name: str, /, **values: str | int | None) -> str:
-    """Return the text of a script that lies beside a module, after a line ``VARIABLE=VALUE`` for each value.
+    """Return one line ``VARIABLE=VALUE`` for each value, and then the text of a script in the module's folder.
 
     ::
 

@@ -1,7 +1,8 @@
-"""Parses the answers of the fragments: lines of our own, and between them the rows of squeue and sacct.
+"""Parses the output of the fragments: lines of the fragment itself, and between them lines of Slurm's tools.
 
-A native id is ``JOB[_TASK][;CLUSTER]@SUBMISSION_ID-FIRST``: Slurm's id of the job, then the name of the job without its
-``ic-``. Slurm uses a number again after it has lost its state. So a row is about our job only if it has the same name.
+A native id is ``JOB[_TASK][;CLUSTER]@SUBMISSION_ID-FIRST``: Slurm's id of the job, then the name of the job without the
+prefix ``ic-``. Slurm uses the numbers of jobs again after Slurm has lost its state. So a row with the number of our job
+is about our job only if the names are equal, too.
 """
 
 import re
@@ -24,7 +25,7 @@ _SHOWN = 500
 _SIGNAL = 127
 """The bits of a wait status that hold the signal."""
 _LOCAL = "-"
-"""The word for the local cluster in the lines of the fragments."""
+"""The word that a fragment prints for the local cluster, in place of a name."""
 _OURS = "intercede: "
 _ACCEPTED = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
 _NATIVE = re.compile(
@@ -51,7 +52,7 @@ _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|accounting_storage/
 
 
 def parse_queued(batch: Batch, result: CommandResult) -> Queued:
-    """Return the id of each copy from sbatch's answers, of which there is one for each chunk of copies.
+    """Return the native id of each copy. sbatch gives one answer for each chunk, the copies of one array.
 
     Raises:
         LimitError: A limit refused the first chunk.
@@ -92,7 +93,10 @@ class _Chunk:
 
 
 def _parse_chunks(submission_id: str, text: str) -> list[_Chunk]:
-    """Return the chunks of an output: the text between ``SUBMISSION_ID chunk FIRST COUNT`` and ``... end CODE``."""
+    """Return a chunk (the copies of one array) for each section of an output.
+
+    A section begins with the line ``SUBMISSION_ID chunk FIRST COUNT`` and ends with ``SUBMISSION_ID end CODE``.
+    """
     border = re.compile(rf"{submission_id} (?:chunk ([0-9]{{1,7}}) ([0-9]{{1,7}})|end ([0-9]{{1,3}}))")
     found: list[_Chunk] = []
     for line in text.split("\n"):
@@ -113,7 +117,7 @@ def _list_copies(submission_id: str, first: int, count: int, job: str, cluster: 
 
 
 def _handle_refusal(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk: _Chunk, stderr: str) -> Queued:
-    """Return the chunks before the refused one as queued, and all later copies as refused.
+    """Return the copies of the chunks before a refused chunk as queued, and all other copies as refused.
 
     Raises:
         LimitError: A limit refused the first chunk.
@@ -155,7 +159,7 @@ class _Section:
 
     @property
     def has_no_accounting(self) -> bool:
-        """Whether sacct reports that there is no accounting, so that squeue has all the facts."""
+        """Whether sacct reports that there is no accounting. Then squeue is the only source of statuses."""
         return _NO_ACCOUNTING.search(self.text) is not None
 
     @property
@@ -165,7 +169,7 @@ class _Section:
 
     @property
     def rows(self) -> Iterator[tuple[str, "_Row"]]:
-        """Slurm's id of a job and its row, for each row that names one of our jobs, or cannot be read."""
+        """Pairs of a job's Slurm id and a row. The row is about one of our jobs, or is unreadable after the id."""
         parse = _parse_squeue_row if self.tool == "squeue" else _parse_sacct_row
         for line in self.lines:
             job, bar, rest = line.partition("|")
@@ -179,13 +183,16 @@ class _Row:
 
     status: JobStatus
     name: str | None
-    """The job's name without its ``ic-``, or None if the row cannot be read.
+    """The job's name without the prefix ``ic-``, or None if the row cannot be read.
 
-    A row that cannot be read may be about any job that has its number.
+    A row that cannot be read may be about any job that has the row's number.
     """
 
     def is_about(self, native: str) -> bool:
-        """Return whether the row may be about a job that has the same number. The names must be equal too."""
+        """Return whether this row may be about a job: the names are equal, or the row's name cannot be read.
+
+        The caller has already compared the number of the row with that of the job.
+        """
         return self.name is None or native.endswith(f"@{self.name}")
 
 
@@ -320,7 +327,7 @@ def _list_unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _parse_squeue_row(row: str) -> _Row | None:
-    """Parse a row of squeue without its id, or return None for a job that is not ours.
+    """Parse the columns of squeue that follow a job's id. Return the row, or None if the job is not ours.
 
     The result is cached, because many rows are equal.
 
@@ -337,7 +344,7 @@ def _parse_squeue_row(row: str) -> _Row | None:
 
 @lru_cache(maxsize=4096)
 def _parse_sacct_row(row: str) -> _Row | None:
-    """Parse a row of sacct without its id, or return None for a job that is not ours.
+    """Parse the columns of sacct that follow a job's id. Return the row, or None if the job is not ours.
 
     A job without an end becomes UNKNOWN: Slurm does not list it any more, so its state in accounting is out of date.
     """

@@ -72,7 +72,10 @@ def find_objection(words: Sequence[str]) -> str | None:
 
 
 def _parse_option(word: str) -> tuple[Sequence[str], bool]:
-    """Return the refused options that the word is or may abbreviate, and whether the next word may be a value."""
+    """Return the refused options that a word may mean, and whether the next word may be a value.
+
+    A long option may be abbreviated, so one word may mean several options.
+    """
     return _parse_long(word) if word.startswith("--") else _parse_short(word)
 
 

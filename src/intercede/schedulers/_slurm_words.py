@@ -17,7 +17,7 @@ _LAUNCH_ERROR = 53
 """The signal that appears if one of Slurm's own error numbers (``ESLURMD_IO_ERROR``, 4021) is read as a wait status."""
 
 _SIGNALLED = 128
-"""The number that a shell adds to the number of a signal."""
+"""A shell adds this number to a signal's number to report that the signal ended a command."""
 
 _STATES: Mapping[str, JobStatus] = {
     short_or_long: JobStatus(state=state)
@@ -113,14 +113,17 @@ _REFUSED = re.compile(
     r"|sbatch: error: (Invalid|Unable to open|No cluster|Batch script|Script arguments|cli_filter plugin terminated)"
     r"|sbatch: (command )?not found"
 )
-"""Messages for a submission that the controller or sbatch certainly refused, unless they are ambiguous as well."""
+"""Messages that show that the controller or sbatch refused a submission. ``_AMBIGUOUS`` takes precedence over them."""
 _LIMIT = re.compile(
     r"(QOS|Assoc)\w*Submit\w*|MaxJobCount limit reached|job queue full"
     r"|Resource temporarily unavailable|temporarily unable to accept job|Job creation temporarily disabled"
 )
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _OF_THE_JOB = re.compile(r"\b(QOS|Assoc)(Max|Min|Grp)\w+")
-"""The names of limits that the job itself exceeds, so waiting does not help. sbatch prints one before _POLICY."""
+"""The names of limits that a job itself exceeds. Waiting does not help such a job.
+
+sbatch prints the name of the limit before the message that ``_POLICY`` matches.
+"""
 _KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
 """The exit codes by which a shell reports that a signal ended a command.
 

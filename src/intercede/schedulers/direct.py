@@ -44,7 +44,10 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
         "there is no /proc here that shows the processes of host {}: have it mounted, or ask on that host",
     ),
 }
-"""The fragment's word for a copy whose processes cannot be seen -> the native state, and evidence that holds advice."""
+"""Maps a word that a fragment prints to a native state and an evidence text, which says what the user can do.
+
+The fragment prints such a word for a copy whose processes are not visible to the fragment.
+"""
 
 
 class DirectScheduler:
@@ -71,11 +74,11 @@ class DirectScheduler:
         return 0.0
 
     def stages_own_files(self) -> bool:
-        """Return False: all copies run in one file system."""
+        """Return False: the scheduler copies no files to nodes and back, because all copies run in one file system."""
         return False
 
     def submit_script(self, batch: Batch) -> str:
-        """Write the fragment that starts the runner.
+        """Return the fragment that starts the submission's runner, the process that starts the copies.
 
         Raises:
             UnsupportedSpecError: The resources name a queue.
@@ -98,7 +101,7 @@ class DirectScheduler:
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Return an id for every copy: ``SUBMISSION_ID.INDEX``.
+        """Return a native id for every copy: ``SUBMISSION_ID.INDEX``.
 
         Raises:
             SchedulerError: The runner could not be started. ``refused`` is True if there is no /proc: no job was
@@ -111,11 +114,11 @@ class DirectScheduler:
         return Queued(ids={index: f"{batch.submission_id}.{index}" for index in range(batch.copies)})
 
     def status_script(self) -> str:
-        """Write the fragment that prints the state of each copy. It starts no process per copy."""
+        """Return the fragment that prints the state of each copy. The fragment starts no process per copy."""
         return _read("proc") + _read("locate") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Return the status of each copy that left a trace; any other copy is absent.
+        """Return the status of each copy for which the fragment printed a state. The result lacks the other copies.
 
         Raises:
             SchedulerError: The fragment failed.
@@ -125,11 +128,13 @@ class DirectScheduler:
         return {native: _make_status(word, rest) for native, word, rest in _parse_lines(ids, result)}
 
     def kill_script(self) -> str:
-        """Write the fragment that ends the processes of copies, and keeps waiting copies from starting."""
+        """Return the fragment that ends the processes of copies, and keeps waiting copies from starting."""
         return _read("proc") + _read("locate") + _read("kill", grace=self._grace, ending=_read("ending"))
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Return the outcome for each copy; a copy that left no trace is absent.
+        """Return the outcome of the kill for each copy for which the fragment printed an outcome.
+
+        The result lacks the other copies.
 
         Raises:
             SchedulerError: The fragment failed.
@@ -139,11 +144,16 @@ class DirectScheduler:
         return {native: _make_outcome(word, rest) for native, word, rest in _parse_lines(ids, result)}
 
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that prints whether a submission has a runner."""
+        """Return the fragment that prints the number of copies if a submission has a runner.
+
+        The runner is the process that starts the copies.
+        """
         return _read("list", submission_id=submission_id)
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Return the id of every copy, or nothing if the submission has no runner.
+        """Return the native id of every copy. The result is empty if the submission has no runner.
+
+        The runner is the process that starts the copies.
 
         Raises:
             SchedulerError: The fragment failed.

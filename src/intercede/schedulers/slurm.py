@@ -70,7 +70,7 @@ class SlurmScheduler:
         self._size = None if max_array_size is None else check_number("max_array_size", max_array_size, int, least=1)
 
     def stages_own_files(self) -> bool:
-        """Return False: the nodes of a cluster share a file system."""
+        """Return False: Slurm copies no files to the nodes and back, because the nodes share a file system."""
         return False
 
     def tool_environment(self) -> ToolEnvironment:
@@ -78,7 +78,7 @@ class SlurmScheduler:
         return _TOOLS
 
     def submit_script(self, batch: Batch) -> str:
-        """Write the fragment that calls sbatch once for each array."""
+        """Return the fragment that calls sbatch once for each array."""
         clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
         sbatch = ["sbatch", *_write_request(batch.resources), *clusters, *self._arguments, "--parsable"]
         return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _read(
@@ -91,7 +91,9 @@ class SlurmScheduler:
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Return the id of each copy from sbatch's answers: ``17_3@NAME``, or ``17_3;cluster@NAME``.
+        """Return the native id of each copy from sbatch's answers.
+
+        A native id has the form ``17_3@NAME`` or ``17_3;cluster@NAME``.
 
         Raises:
             LimitError: One of Slurm's limits refused the first array.
@@ -101,7 +103,7 @@ class SlurmScheduler:
         return parse_queued(batch, result)
 
     def status_script(self) -> str:
-        """Write the fragment that calls squeue, and sacct if squeue does not list every job."""
+        """Return the fragment that calls squeue, and sacct if squeue does not list every job."""
         return _read("queue") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
@@ -114,7 +116,7 @@ class SlurmScheduler:
         return {native: status for native in ids if (status := jobs.get(native)) is not None}
 
     def kill_script(self) -> str:
-        """Write the fragment that calls squeue, then scancel for jobs with our names, then squeue again."""
+        """Return the fragment that calls squeue, then scancel for jobs with our names, then squeue again."""
         return _read("queue") + _read("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
@@ -128,7 +130,10 @@ class SlurmScheduler:
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that finds a submission's jobs by name, and fences off missing ones if IC_FENCE is set."""
+        """Return the fragment that finds a submission's jobs by name.
+
+        If the variable ``IC_FENCE`` is set, the fragment also keeps each array that was not found from starting later.
+        """
         return _read("list", submission_id=submission_id, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:

@@ -1,1 +1,4 @@
-"""The built-in transports, one module each. The registry loads each by its entry point, so no module imports it."""
+"""The built-in transports, one module each.
+
+No module imports them: the registry loads each transport by its entry point.
+"""

@@ -100,7 +100,7 @@ class ProcessTree:
 
 
 def _count_ancestors(pid: int, processes: Mapping[int, _Process], members: Collection[int]) -> int:
-    """Count the ancestors of a process that belong to the command, up to the first one that does not."""
+    """Count a process's ancestors, from its parent upwards, as long as they belong to the command."""
     steps = 0
     while processes[pid].parent in members and steps < _MAX_DEPTH:
         pid, steps = processes[pid].parent, steps + 1

@@ -25,7 +25,7 @@ __all__ = ["Command", "build_command_line", "parse_exit_code"]
 _NOISE_LIMIT, _TAIL_LIMIT = 4096, 200
 _MAX_EXIT_CODE = 255
 _MARK_FIRST_BYTES = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
-"""The bytes with which an end mark may begin. Output rarely ends with one of them.
+"""The bytes with which an end mark may begin. Output rarely ends with such a byte, so output is rarely held back.
 
 If output does end like the start of the mark, this end is held back until the next byte arrives.
 """
@@ -121,7 +121,8 @@ class Command:
         if _TINYSSH in str(self._connection.get_extra_info("server_version")):
             self._keeping_reading = asyncio.create_task(self._keep_server_reading())
         self._opening = asyncio.create_task(self._open_session(self._start))
-        process = await asyncio.shield(self._opening)  # a cancelled request would leave a session open
+        # The shield keeps the request from being cancelled: a cancelled request would leave a session open.
+        process = await asyncio.shield(self._opening)
         self._stdout = _Stream(process.stdout, self._begin, self._mark)
         self._stderr = _Stream(process.stderr, self._begin, self._mark)
         self._process = process
@@ -204,7 +205,8 @@ class Command:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
         except (OSError, asyncssh.Error):
-            return False  # reading the streams shows why: the command has ended, or the connection is lost
+            # This is not raised: reading the streams shows whether the command has ended or the connection is lost.
+            return False
         await asyncio.sleep(0)  # an iterator that never waits would starve the event loop
         return True
 

@@ -218,7 +218,7 @@ class _Answer:
         return files
 
     def refuse(self, keyword: str, unless: str = "none") -> None:
-        """Raise an error if the keyword is set to anything but ``unless``."""
+        """Raise an error if the keyword has a value other than the one that the parameter ``unless`` allows."""
         value = self.get_one(keyword)
         if value.lower() not in {"", unless}:
             raise _build_config_error(
@@ -278,7 +278,8 @@ def expand_tokens(text: str, tokens: Mapping[str, str], variables: Mapping[str, 
         token, variable = match.group(1), match.groups()[-1]
         found = tokens.get(token) if token is not None else known.get(variable)
         if found is None:
-            raise ValueError(f"{match[0]} is unknown")  # the rest is not quoted: it may hold a password
+            # The error leaves out the rest of the text, which may hold a password.
+            raise ValueError(f"{match[0]} is unknown")
         return found
 
     return pattern.sub(replace, text)
@@ -340,7 +341,8 @@ _ALGORITHMS: Mapping[str, tuple[str, Callable[[], Collection[bytes]]]] = {
     "macs": ("mac_algs", get_mac_algs),
     "kexalgorithms": ("kex_algs", get_kex_algs),
     "pubkeyacceptedalgorithms": ("signature_algs", get_public_key_algs),
-    "pubkeyacceptedkeytypes": ("signature_algs", get_public_key_algs),  # the keyword before OpenSSH 8.5
+    # OpenSSH before 8.5 prints this keyword in place of pubkeyacceptedalgorithms.
+    "pubkeyacceptedkeytypes": ("signature_algs", get_public_key_algs),
 }
 _SWITCHES = {
     "pubkeyauthentication": "public_key_auth",

@@ -140,7 +140,8 @@ class Connection:
             AuthenticationError: The server refuses the login.
             ConfigError: The configuration asks for something that this transport does not support.
         """
-        if self._connecting is None:  # while connecting, the last connection of the chain may be to a jump host
+        # While a login is under way, no open connection is returned: the last one may lead to a jump host.
+        if self._connecting is None:
             if self._chain and not self._chain[-1].is_closed():
                 return self._chain[-1]
             self._connecting = asyncio.create_task(self._connect_with_retries())
@@ -155,7 +156,9 @@ class Connection:
     def _forget_connecting(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         self._connecting = None
         if not task.cancelled():
-            task.exception()  # a waiting caller gets the exception; if none waits, asyncio must not warn
+            # Retrieve the exception, so that asyncio logs no warning if no caller waits. A caller that waits gets the
+            # exception from the task.
+            task.exception()
 
     @contextlib.asynccontextmanager
     async def open_another(self) -> AsyncGenerator[asyncssh.SSHClientConnection]:
@@ -178,7 +181,7 @@ class Connection:
         await self._hang_up()
 
     async def _hang_up(self) -> None:
-        """Close every connection of the chain, the last one first."""
+        """Close the connections to the server and to each jump host, the last one first, and end the proxy."""
         while self._chain:
             connection = self._chain.pop()
             connection.close()
@@ -245,7 +248,8 @@ class Connection:
             self._forget_credentials(endpoint)
             if not was_kept:
                 raise
-        return await self._log_in_once(endpoint, login, seconds)  # new credentials may have replaced the old ones
+        # The second attempt asks the provider again, which may have new credentials in place of the old ones.
+        return await self._log_in_once(endpoint, login, seconds)
 
     async def _log_in_once(self, endpoint: Endpoint, login: Login, seconds: float) -> asyncssh.SSHClientConnection:
         verifier = await _build_verifier(self._server, login)
@@ -363,7 +367,9 @@ async def _resolve(server: Server, endpoint: Endpoint) -> Login:
 
 
 async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
-    """Read the host keys. Each login reads them again, because users edit these files while this process runs.
+    """Return a verifier for the server's host key. Each login makes a new verifier from the files of host keys.
+
+    The files are read again because users edit them while this process runs.
 
     Raises:
         ConfigError: A file of host keys cannot be read.
@@ -393,7 +399,10 @@ async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
 
 
 def _select_existing(files: Sequence[str]) -> list[str]:
-    """Return the files that exist. Skip the others, as ssh does, even in a closed directory or an unknown home."""
+    """Return the files that exist. Like ssh, skip a file that is missing, without an error.
+
+    A file in an unreadable directory, or in the home of an unknown user, counts as missing.
+    """
     return [file for file in files if os.path.exists(os.path.expanduser(file))]  # noqa: PTH110, PTH111 -- never raise
 
 

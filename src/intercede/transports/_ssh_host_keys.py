@@ -275,10 +275,11 @@ class HostKeyVerifier:
         return list(dict.fromkeys((*sorted(self._rules.algorithms, key=is_known, reverse=True), _WEAK_RSA)))
 
     def verify(self, key_data: bytes) -> asyncssh.SSHKey:
-        """Return the host's key if it is trusted.
+        """Check that the host's key is trusted, and return the key.
 
         Raises:
-            asyncssh.HostKeyNotVerifiable: The key is not trusted. ``problem`` says why; the host does not learn it.
+            asyncssh.HostKeyNotVerifiable: The key is not trusted. ``problem`` holds the reason, which the host does not
+                learn.
         """
         try:
             return self._check_host_key(key_data)

@@ -31,7 +31,7 @@ def build_auth_options(credentials: CredentialSet) -> dict[str, object]:
         "client_keys": None if key is None else [_import_key_pair(key)],
         "password": None
         if password is None
-        else password.password.get_secret_value,  # a function, so that no stack frame holds the password
+        else password.password.get_secret_value,  # a function is passed: no stack frame then holds the password
         "gss_auth": False,
         **({} if username is None else {"username": username}),
     }

@@ -127,7 +127,8 @@ async def _run_command(
         await _abandon(command, {feeder, *readers})
         raise
     finally:
-        command.close()  # only now: after TERM a command may clean up, and a closed pipe would kill it
+        # Close the pipes only now: a command may clean up after TERM, and a closed pipe would kill the command.
+        command.close()
     return CommandResult(returncode=command.reap(), stdout=bytes(stdout_buffer.data), stderr=bytes(stderr_buffer.data))
 
 
@@ -153,7 +154,10 @@ async def _wait_for_exit(exited: asyncio.Future[None], tasks: set[asyncio.Task[N
 async def _drain(
     feeder: asyncio.Task[None], readers: set[asyncio.Task[None]], stop_waiting: asyncio.Future[None]
 ) -> None:
-    """Wait for every task after the exit. Once ``stop_waiting`` is done, the readers read only the rest in the pipe."""
+    """Wait until the feeder and the readers have ended, after the command's exit.
+
+    ``stop_waiting`` is done half a second later. From then on, a reader reads only what is left in its pipe.
+    """
     timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, stop_waiting.set_result, None)
     waiting = {feeder, *readers}
     try:
@@ -211,7 +215,10 @@ def _write_some(fd: int, data: memoryview) -> memoryview:
 
 
 async def _read_pipe(pipe: IO[bytes], sink: ByteSink, stop_waiting: asyncio.Future[None]) -> None:
-    """Read to end of file. After ``stop_waiting``, read only one pipe full: a process may refill the pipe for ever."""
+    """Read a pipe to end of file, and write the data to the sink.
+
+    Once ``stop_waiting`` is done, read at most the capacity of a pipe, because a process may refill the pipe for ever.
+    """
     loop = asyncio.get_running_loop()
     owed = _MAX_PIPE_SIZE
     while owed > 0:
@@ -354,6 +361,6 @@ class _Command:
 
 
 def _enlarge_pipe(pipe: IO[bytes]) -> None:
-    """Enlarge a pipe, if the system allows it, so that fewer turns of the loop move the same bytes (measured: 3x)."""
+    """Enlarge a pipe, if the system allows it. The event loop then needs a third of the turns for the same bytes."""
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _STDIN_PIPE_SIZE)

@@ -241,7 +241,7 @@ class _SessionLimit:
         self._free.release()
 
     def close(self) -> None:
-        """Cancel the timers."""
+        """Cancel the timers that would raise the limit again."""
         for timer in self._withheld:
             timer.cancel()
 

@@ -10,7 +10,10 @@ _TOLERANCE = 5.0
 
 
 def find_interference() -> str:
-    """Describe what keeps this process from checking anything, and what to do, or return "" if nothing does."""
+    """Return a text that says what keeps this process from checking subjects, and what to do.
+
+    The text is empty if this process can check subjects.
+    """
     return _find_false_clock() or _find_blocked_sockets()
 
 

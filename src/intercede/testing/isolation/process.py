@@ -150,7 +150,10 @@ def _make_limit_raiser(own: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def restore_thread_start() -> None:
-    """Restore the functions that start threads. If a subject replaced them, the caller would wait for ever."""
+    """Restore the functions that start threads, in case a subject has replaced them.
+
+    With a replacement, a thread might never start, and code that waits for the thread would wait for ever.
+    """
     for name, start in _STARTERS.items():
         setattr(threading, name, start)
 

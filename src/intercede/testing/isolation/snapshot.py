@@ -6,7 +6,7 @@ This is not a sandbox: a determined subject can hide its changes. It detects car
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter, is_not  # by name, because a subject may replace attributes of the module
+from operator import attrgetter, is_not  # import the functions: a subject may replace attributes of operator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 __all__ = ["KitSnapshot"]
@@ -64,7 +64,7 @@ class KitSnapshot:
     def _restore_attributes(self) -> list[str]:
         broken = [(saved, name) for saved in self._saved if saved.is_broken() for name in saved.find_replaced()]
         for saved, name in broken:
-            # setattr works on a module and on a class. Any other owner may be a frozen dataclass.
+            # setattr works on a module and on a class. Any other object may be a frozen dataclass, which refuses it.
             put = setattr if isinstance(saved.owner, type | ModuleType) else object.__setattr__
             put(saved.owner, name, saved.values[name])
         return [f"{saved.label}.{name}" for saved, name in broken]

@@ -164,7 +164,10 @@ async def limit_time(seconds: float, awaitable: Awaitable[_T], extra: Callable[[
 
 
 async def capture_outcome(awaitable: Awaitable[_T]) -> Outcome[_T]:
-    """Await something and return its outcome. An event loop ends if a task raises SystemExit or KeyboardInterrupt."""
+    """Await something and return its outcome, a value or an exception.
+
+    SystemExit and KeyboardInterrupt are returned, too, because a task that raises one of them ends the event loop.
+    """
     try:
         return Outcome(value=await awaitable)
     except BaseException as error:  # noqa: BLE001 -- the caller gets it

@@ -8,7 +8,7 @@ _COLORS = {"CONFORMANT": "brightgreen", "NOT CONFORMANT": "red", "PARTIAL": "yel
 
 
 def make_badge(document: Mapping[str, object]) -> dict[str, object]:
-    """Make a badge from the document of a report, which ``make_document`` returns."""
+    """Return a badge, as data, for a document that ``make_document`` returned."""
     verdict = str(document["verdict"])
     of = f" {document['contract']} {document['profile']}" if verdict == "CONFORMANT" else ""
     return {

@@ -41,7 +41,10 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str, list_command: 
 
 
 def _suggest_ids(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
-    """Return the ids that the user may mean by a wrong id: the one with its number, all of its area, or similar ids."""
+    """Return the ids that the user may have meant by a wrong id, in capital letters.
+
+    ``IC-LIFE-7`` means ``IC-LIFE-07``. ``IC-LIFE`` means every id of the area. Any other text means the similar ids.
+    """
     family, _, number = word.rstrip("-").rpartition("-")
     if number.isdecimal():
         same = f"{family}-{int(number):02}"

@@ -36,7 +36,7 @@ _NARROWEST = 0.7
 
 
 def render_page(document: Data) -> str:
-    """Write the page from the document of a report, which ``make_document`` returns."""
+    """Return the page, as HTML, for a document that ``make_document`` returned."""
     everything = cast("Sequence[Data]", document["clauses"])
     clauses = [_add_looks(each) for each in list_relevant_clauses(document)]
     tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)

@@ -23,7 +23,7 @@ def load_schema() -> Data:
 
 
 def format_keys() -> str:
-    """Write a Markdown table of all keys of the document: the key, the type of its value, and the meaning."""
+    """Return a Markdown table of all keys of the document: each key, the type of its value, and its meaning."""
     rows = [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in _list_rows(load_schema(), "")]
     return "\n".join(["| key | holds | meaning |", "|---|---|---|", *rows])
 

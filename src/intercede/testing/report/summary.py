@@ -19,7 +19,7 @@ _LONGEST = 1500
 
 
 def format_summary(documents: Sequence[Data]) -> str:
-    """Write a section for the document of each report, which ``make_document`` returns."""
+    """Return the summary, as Markdown: one section for each document that ``make_document`` returned."""
     return "\n".join(line for each in documents for line in _format_section(each))
 
 

@@ -31,7 +31,7 @@ CHILDREN = ForkServer(
     "intercede.testing.clauses.support.child_functions",
     "intercede.testing.run.context",
 )
-"""Starts the child processes, with these modules imported."""
+"""The server that starts child processes. Each child process begins with the listed modules imported."""
 
 _UNKNOWN_END = 255
 """The exit code of a child process whose end was not seen."""
@@ -97,17 +97,22 @@ async def run_child(
     seconds: float,
     jobs: bool = False,
 ) -> Child:
-    """Call a function in a child process, with a subject made there. If this is cancelled, the process is killed.
+    """Call a function in a child process that makes the subject, and return how the process ended.
+
+    If the caller is cancelled, the process is killed.
 
     Args:
         subject: The subject. The child process makes it from its specification.
-        function: The function. What it gives to ``report`` is returned: its stdout is the subject's, too.
+        function: The function. The result holds what the function gives to ``report``. The function does not use
+            stdout, because the subject may write to stdout, too.
         arguments: The arguments in the function's context.
         scratch: A directory in which files may be left.
-        seconds: The time limit. The process ends itself: the loop of the parent may be blocked, and never cancel it.
-        jobs: Whether it starts jobs, which may outlive it. Otherwise everything that it started is ended with it.
+        seconds: The time limit. The process ends itself, because the parent's event loop may be blocked.
+        jobs: Whether the function starts jobs, which may outlive the process. Otherwise everything that the process
+            started is ended with the process.
     """
-    # These are files, since a pipe closes only when each process that inherited it has ended. One may be a daemon.
+    # The report and stderr are files. A pipe would stay open until every process that inherited it has ended, and such
+    # a process may be a daemon.
     report, printed = (scratch / f".{token_hex(8)}" for _ in range(2))
     request = {
         "subject": subject.spec,
@@ -128,7 +133,7 @@ async def run_child(
 
 
 async def _wait_or_kill(process: Process) -> int:
-    """Wait for the end of a process. If this is cancelled, kill the process, and wait for its end all the same."""
+    """Wait for the end of a process. If the caller is cancelled, kill the process and still wait for its end."""
     ended = asyncio.ensure_future(process.wait_async())
     cancelled = None
     while not ended.done():
@@ -137,7 +142,8 @@ async def _wait_or_kill(process: Process) -> int:
         except asyncio.CancelledError as error:
             cancelled = error
             process.kill()
-            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # the child may have suspended its keeper
+            # Stop waiting after a while: the child may have suspended the process that reports its end.
+            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)
     process.close()
     if cancelled is not None:
         raise cancelled
@@ -166,7 +172,7 @@ def _read_end(file: Path) -> bytes:
 
 def call_function(request: Mapping[str, object]) -> None:
     """Call the function of a request in this process, which was started for it."""
-    signal.alarm(cast("int", request["seconds"]))  # the parent may have ended
+    signal.alarm(cast("int", request["seconds"]))  # the alarm ends this process even if the parent has ended
     if largest := cast("int", request["largest_file"]):
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     report = _make_report(str(request["report"]))

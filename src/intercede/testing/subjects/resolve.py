@@ -48,7 +48,7 @@ def resolve(
 
     Raises:
         ConfigError: The file or the JSON is wrong.
-        PluginError: A name is missing, ambiguous, denied or wrongly pinned.
+        PluginError: A name is unknown, ambiguous, denied or wrongly pinned.
     """
     file = file or os.environ.get("INTERCEDE_CONFIG") or None
     file = file and str(Path(file).absolute())  # child processes have another working directory
@@ -91,7 +91,10 @@ def _make_id(config: Mapping[str, object]) -> str:
 
 
 def _find_type(part: object) -> str | None:
-    """Return the registered name that a table holds. A name in place of a table is returned as it is."""
+    """Return the registered name of a plugin: the ``type`` of a table, or ``part`` if ``part`` is a text.
+
+    The result is None if there is no such text.
+    """
     inner = cast("Mapping[str, object]", part).get("type") if isinstance(part, Mapping) else part
     return inner if isinstance(inner, str) else None
 

@@ -105,11 +105,13 @@ class RegistrySubject:
         return make_registry(self.file)
 
     def resolve_plugins(self) -> tuple["Plugin", ...]:
-        """Resolve the names in the configuration without importing a plugin. ``make_plugin`` reports what is missing.
+        """Return the candidate that the registry chooses for each name in the configuration. No plugin is imported.
+
+        A key that the configuration lacks is no error here: ``make_plugin`` reports the key.
 
         Raises:
             ConfigError: The file is wrong.
-            PluginError: A name is missing, ambiguous, denied or wrongly pinned.
+            PluginError: A name is unknown, ambiguous, denied or wrongly pinned.
         """
         config = {"type": self.config} if isinstance(self.config, str) else self.config
         named = [(f"{self.role}s", config.get("type"))]
@@ -202,7 +204,7 @@ class FactorySubject:
         return _compose_backend(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
 
-# The registry and batch are imported only if a subject needs them.
+# ``intercede.registry``, ``intercede.config`` and ``intercede.batch`` are imported only if a subject needs them.
 
 
 def make_registry(file: str | None = None) -> "Registry":
