@@ -21,7 +21,8 @@ RELEASED = threading.Event()
 
 @pytest.fixture(autouse=True, scope="module")
 def release() -> object:
-    """Release the threads that were abandoned."""
+    """Release the threads that were abandoned. The tests of a module may run in several parts, between others."""
+    RELEASED.clear()
     yield
     RELEASED.set()
 
