@@ -61,7 +61,9 @@ async def check_backend(
 async def check_transport(
     config: str | Mapping[str, object], *, on_result: ResultCallback = _ignore_result, **options: Unpack[Options]
 ) -> Report:
-    """Check a transport, and the backend that is composed of it and ``direct``. See ``check_backend`` for the rest.
+    """Check a transport, and the backend that is composed of the transport and ``direct``, and return the report.
+
+    The arguments are those of ``check_backend``.
 
     Raises:
         IntercedeError: A name, the configuration or an option is wrong.
@@ -72,7 +74,9 @@ async def check_transport(
 async def check_scheduler(
     config: str | Mapping[str, object], *, on_result: ResultCallback = _ignore_result, **options: Unpack[Options]
 ) -> Report:
-    """Check a scheduler, which needs no resource. See ``check_backend`` for the rest.
+    """Check a scheduler, which needs no resource, and return the report with the verdict.
+
+    The arguments are those of ``check_backend``.
 
     Raises:
         IntercedeError: A name, the configuration or an option is wrong.
@@ -96,7 +100,8 @@ async def _check_in_thread(
 def _plan_and_inspect(
     role: Role, config: str | Mapping[str, object], on_result: ResultCallback, options: Options, stop: threading.Event
 ) -> Report:
-    while not _one_at_a_time.acquire(timeout=_BEAT):  # some checks measure the process, and must be alone in it
+    # Some checks measure the whole process, so only one run at a time may be in the process.
+    while not _one_at_a_time.acquire(timeout=_BEAT):
         if stop.is_set():
             raise CancelledError
     try:
@@ -111,8 +116,8 @@ def _plan_and_inspect(
 
 
 def write_check_command(subject: Subject, clause: Clause) -> str:
-    """Return the command that checks a clause of a subject again. The subject is one that the registry makes."""
-    assert isinstance(subject, RegistrySubject)  # noqa: S101 -- only those are in a plan that is made from names
+    """Return the command that repeats the check of a clause on a subject. The registry makes the subject."""
+    assert isinstance(subject, RegistrySubject)  # noqa: S101 -- a plan that is made from names has no other subjects
     config = subject.table or subject.config
     named = config if isinstance(config, str) else json.dumps(redact(config))
     role = [] if subject.role == "backend" else ["--role", subject.role]
@@ -129,12 +134,13 @@ def run_checks(
     clauses: Mapping[str, Clause] = CLAUSES,
     concurrent: bool = True,
 ) -> Report:
-    """Check the objects that a callable makes, in this process and without the registry.
+    """Check a subject that a callable makes, in this process and without the registry, and return the report.
 
     Args:
-        factory: Makes a new object at each call, which is not entered yet.
+        factory: Makes a new object at each call. The object is not entered yet.
         ids: The ids of clauses or areas to check (``IC-SUBMIT-04``, ``submit``), or None to check all.
-        role: The role of the objects. A transport is checked by the clauses of a backend, too, which ``direct`` makes.
+        role: The role of the subject. A transport is also checked by the clauses of a backend: the transport is
+            combined with ``direct`` for that.
         scale: The factor for all time limits.
         clauses: Every clause of the contract.
         concurrent: Whether checks that do not need the process for themselves run at the same time.

@@ -1,6 +1,6 @@
-"""The clauses as pytest items: an area is a pytest module without a file, and a check is a parametrized function.
+"""The clauses as pytest items. Each area is a pytest module that has no file. Each check is a parametrized function.
 
-Files inside the package were tried first. They failed in eleven ways, such as by the user's ``python_files`` and
+Files inside the package were tried first. The files failed in eleven ways, such as by the user's ``python_files`` and
 ``python_functions``, by the user's asyncio mode, and by node ids that depend on the path of the environment.
 """
 
@@ -29,7 +29,10 @@ class Area(pytest.Module):
     clauses: dict[str, Clause]
     wanted: frozenset[str]
     has_parameters = False
-    """Whether another plugin has added parameters to the checks. Then their node ids are not those of the plan."""
+    """Whether another pytest plugin has added parameters to the checks.
+
+    If so, the node ids of the checks differ from the node ids in the plan.
+    """
 
     @classmethod
     def from_clauses(
@@ -66,11 +69,11 @@ class Area(pytest.Module):
 
         check.__doc__ = clause.title
         marked = pytest.mark.intercede(level=clause.level.value, area=clause.area, capability=clause.capability)
-        # The mark keeps plugins that run tests in several threads from running this test outside of the main thread.
+        # Plugins that run tests in several threads run a test with the mark ``thread_unsafe`` in the main thread.
         return pytest.mark.thread_unsafe(reason="checks share an event loop")(marked(check))
 
     def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- pytest's signature
-        """Return whether a function is a check. The user's ``python_functions`` does not matter."""
+        """Return whether a function is a check. The user's setting ``python_functions`` is ignored."""
         return name in self.clauses
 
     def istestclass(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- as above
@@ -78,7 +81,10 @@ class Area(pytest.Module):
         return False
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Collect the wanted checks. Set the path of each to its source file, because --nf sorts by the file's age."""
+        """Yield the wanted checks as items.
+
+        The path of each item is the source file of its check, because ``--nf`` sorts the items by the age of the file.
+        """
         for item in super().collect():
             if isinstance(item, pytest.Function):
                 self.has_parameters |= item.callspec.params.keys() != {SUBJECT}
@@ -90,7 +96,7 @@ class Area(pytest.Module):
 def collect_areas(
     session: pytest.Session, wanted: frozenset[str], run: Callable[[Clause, str], None]
 ) -> Iterator[Area]:
-    """Yield the areas with wanted checks, in the contract's order. Those of transports and schedulers are first."""
+    """Yield the areas that have wanted checks, in the contract's order. Areas of backends come last."""
     ordered = sorted(CLAUSES.values(), key=lambda each: each.role == "backend")
     for _, clauses in groupby(ordered, key=lambda each: each.area):
         some = list(clauses)

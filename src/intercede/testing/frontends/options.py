@@ -21,14 +21,17 @@ __all__ = [
 ]
 
 Frontend = Literal["pytest", "check", "check_backend", "run_checks"]
-"""A front end: ``check`` is ``intercede check``; ``check_backend`` includes check_transport and check_scheduler."""
+"""The name of a front end. ``check`` is the command ``intercede check``.
+
+``check_backend`` is also the name for the functions ``check_transport`` and ``check_scheduler``.
+"""
 _COMMANDS: tuple[Frontend, ...] = ("pytest", "check")
 _PLANNED: tuple[Frontend, ...] = (*_COMMANDS, "check_backend")
 _ALL: tuple[Frontend, ...] = (*_PLANNED, "run_checks")
 
 
 class Options(TypedDict, total=False):
-    """The options of a run, as keywords of ``check_backend``. ``OPTIONS`` describes each."""
+    """The options of a run, as keyword arguments of ``check_backend``. ``OPTIONS`` describes each option."""
 
     file: str | None
     profile: Literal["core", "full"]
@@ -54,15 +57,18 @@ class Option(NamedTuple):
     frontends: tuple[Frontend, ...] = _PLANNED
     """The front ends that have the option."""
     word: str = ""
-    """The name of the option on command lines, if it is not the name in Python with dashes."""
+    """The name of the option on command lines. If it is empty, the name is ``name`` with dashes for underscores."""
     kind: Literal["text", "number", "flag", "list", "subject"] = "text"
-    """The kind of value. A ``list`` option may be given several times. A ``subject`` option is named after a role."""
+    """The kind of value. A ``list`` option may be given several times.
+
+    The name of a ``subject`` option is a role, and its value is a subject of that role.
+    """
     metavar: str = ""
-    """The value as help texts write it: ``N``. Options with choices and flags have none."""
+    """The placeholder for the value in help texts, such as ``N``. It is empty for flags and options with choices."""
     choices: tuple[str, ...] = ()
-    """The valid values, or none if the option has no fixed set of them."""
+    """The valid values. The tuple is empty if the option has no fixed set of values."""
     default: str | int | None = None
-    """The value if the option is not given. A flag is then always False, and a list is always empty."""
+    """The value if the option is not given. A flag that is not given is False, and a list is empty."""
 
     @property
     def flag(self) -> str:
@@ -71,7 +77,7 @@ class Option(NamedTuple):
 
     @property
     def value(self) -> str:
-        """The value as the documentation writes it, such as ``N`` or ``core|full``. A flag has an empty text."""
+        """The value as the documentation writes it, such as ``N`` or ``core|full``. For a flag, the text is empty."""
         return self.metavar or "|".join(self.choices)
 
 
@@ -213,7 +219,7 @@ def collect_options(frontend: Frontend, values: Mapping[str, object]) -> Options
 
 
 class Spell(Protocol):
-    """A function that writes an option as the user of a front end does, for errors."""
+    """A function that formats an option for an error, in the form that the user of a front end types."""
 
     def __call__(self, name: str, value: object = None) -> str:
         """Return the option, with its value if one is given: ``--intercede-jobs=1``, ``--jobs 1`` or ``jobs=1``."""
@@ -221,7 +227,7 @@ class Spell(Protocol):
 
 
 def make_spell(frontend: Frontend) -> Spell:
-    """Return the function that writes options as users of a front end do."""
+    """Return the function that formats an option in the form that the users of a front end type."""
     rows = {each.name: each for each in OPTIONS}
 
     def spell(name: str, value: object = None) -> str:
@@ -237,7 +243,7 @@ def make_spell(frontend: Frontend) -> Spell:
 
 
 def format_pytest_table() -> str:
-    """Return the table of pytest's options in ``kit.md``, with the keyword argument for the same option in Python."""
+    """Return the table for ``kit.md``: the kit's options for pytest, each with the keyword argument for Python."""
     rows = ["| option | in Python | does |", "|---|---|---|"]
     for each in list_options("pytest"):
         keyword = f"`{each.name}`" if "check_backend" in each.frontends else ""
@@ -247,7 +253,7 @@ def format_pytest_table() -> str:
 
 
 def format_check_table() -> str:
-    """Return the table of the options of ``intercede check`` in ``cli.md``."""
+    """Return the table for ``cli.md``: the options of ``intercede check``."""
     rows = [
         _format_row(f"--{each.flag}{f' {each.value}' if each.value else ''}", _format_text(each))
         for each in list_options("check")

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _SCALE_LIMIT = 1e6
-"""The timeout scale must be below this number. With a larger one, a check could take weeks."""
+"""The timeout scale must be less than this number. With a larger scale, a check could take weeks."""
 ROOT = "intercede"
 """The beginning of every node id of the suite."""
 
@@ -48,7 +48,7 @@ class Plan:
     wanted: frozenset[str]
     """The node ids of the checks to run."""
     is_partial: bool
-    """Whether node ids select some of the checks."""
+    """Whether the user selected only some of the checks, by their ids."""
     scales: Mapping[str, float]
     """The timeout scale of each subject."""
     frontend: Frontend = "check_backend"
@@ -61,19 +61,25 @@ class Plan:
     update_known: bool = False
     """Whether the file of known failures is to be rewritten after the run."""
     report_directory: Path | None = None
-    """The directory for the reports, or None if there are none to write."""
+    """The directory for the reports, or None if no reports are to be written."""
     today: date = date.min
     """The day of the run, which decides whether entries of known failures have expired."""
     notes: tuple[str, ...] = ()
     """Lines to print before the run."""
 
     def judge_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
-        """Return a result after applying the file of known failures. Without such a file, return it unchanged."""
+        """Apply the file of known failures to a result, and return the new result.
+
+        If the plan has no such file, return the result unchanged.
+        """
         return result if self.known is None else self.known.judge(subject_id, clause.id, result, self.today)
 
     @property
     def unmatched_known(self) -> tuple[str, ...]:
-        """A sentence for each known failure that matches no clause or subject. A partial plan has none."""
+        """A sentence for each known failure that matches no clause or subject.
+
+        The tuple is empty if the plan is partial.
+        """
         return () if self.known is None or self.is_partial else self.known.find_unmatched(CLAUSES, self.facts)
 
 
@@ -135,7 +141,7 @@ def make_plan(
 
 
 def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
-    """Return the value of the option for the timeout scale, which may be text.
+    """Return the timeout scale that an option gives: a number or ``auto``. The value of the option may be text.
 
     Raises:
         ConfigError: The value is neither ``auto`` nor a number above 0 and below a million.
@@ -152,7 +158,7 @@ def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
 
 
 def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
-    """Check that no clause needs more jobs at once than the option allows."""
+    """Check that no selected clause needs more jobs at once than the option ``jobs`` allows."""
     most = max((each.jobs for each in clauses), default=1)
     if jobs < most:
         many = ", ".join(sorted({each.id for each in clauses if each.jobs > jobs}))
@@ -177,7 +183,10 @@ def _load_known(file: str | None, *, update: bool, spell: Spell) -> Known | None
 
 
 def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
-    """Create the directory for the reports and check that they can be written, before any job is started."""
+    """Create the directory for the reports, and return its path, or None if no directory is given.
+
+    The function also checks that the reports can be written there. It is called before any job is started.
+    """
     if given is None:
         return None
     directory = Path(given)
@@ -203,7 +212,8 @@ def _parse_capabilities(require: Iterable[str], profile: Profile, spell: Spell) 
     words: list[str] = []
     for given in require:
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
-        if not found:  # the value of an empty shell variable, for example: it would require no capability
+        # An empty value, for example from an empty shell variable, is refused: it would require no capability.
+        if not found:
             raise ConfigError(f"{spell('require', given)} names no capability; there are {known}", value=given)
     if unknown := [word for word in words if word not in CAPABILITIES]:
         raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
@@ -235,7 +245,7 @@ IDLE_OPTIONS = {
     "show_fixtures_per_test": ("--fixtures-per-test",),
     "cacheshow": ("--cache-show",),
 }
-"""Options with which pytest runs no test: their destinations, and their spellings."""
+"""The options that make pytest run no test: the attribute of ``config.option`` that each sets, and its spellings."""
 _SELECTING = (
     *("--deselect", "--last-failed", "--lf", "--stepwise", "--stepwise-skip", "--sw", "--sw-skip"),
     *("--stepwise-reset", "--sw-reset"),
@@ -244,12 +254,18 @@ _SELECTING = (
 
 
 def has_selection(arguments: Iterable[str]) -> bool:
-    """Return whether an argument of pytest selects some of the tests (-k, -m, --lf, --deselect), or none of them."""
+    """Return whether an argument of pytest selects some of the tests, or makes pytest run no test.
+
+    For example, ``-k``, ``-m``, ``--lf`` and ``--deselect`` select some of the tests.
+    """
     return any(each.partition("=")[0] in _SELECTING or _is_short_selection(each) for each in arguments)
 
 
 def _is_short_selection(argument: str) -> bool:
-    """Return whether a cluster of short options selects tests: ``-xk submit`` does, ``-rk`` does not."""
+    """Return whether an argument of combined short options contains ``-k`` or ``-m``, which select tests.
+
+    ``-xk`` contains ``-k``. ``-rk`` does not contain it: the ``k`` in ``-rk`` is the value of ``-r``.
+    """
     if not argument.startswith("-") or argument.startswith("--"):
         return False
     rest = argument[1:].lstrip("qvsxlhV")

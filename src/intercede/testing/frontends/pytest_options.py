@@ -29,12 +29,13 @@ __all__ = [
 
 
 def take_node_ids(config: pytest.Config) -> dict[str, str]:
-    """Remove the node ids of checks from pytest's arguments, since pytest would search for files of these names.
+    """Remove the node ids of checks from pytest's arguments, and return them.
 
+    The node ids are removed, because pytest would search for files with these names.
     If there are no other arguments, pytest collects nothing but the checks.
 
     Returns:
-        For each such argument, the node id that it means, or the beginning of node ids.
+        For each removed argument, the node id that the argument means, or the beginning of several node ids.
     """
     node_ids = {each: node for each in config.args if (node := _find_node_id(each, config)) is not None}
     explicit = config.args_source is pytest.Config.ArgsSource.ARGS
@@ -43,9 +44,9 @@ def take_node_ids(config: pytest.Config) -> dict[str, str]:
 
 
 def _find_node_id(argument: str, config: pytest.Config) -> str | None:
-    """Return the node id of a check that an argument denotes, or None. The id of a clause alone is accepted as well.
+    """Return the node id that an argument means, or None. The argument may be a node id, or only the id of a clause.
 
-    An argument may be relative to the directory where pytest was started, as pytest shows node ids.
+    A node id may be relative to the directory where pytest was started, because pytest shows node ids in that form.
     """
     if clause := CLAUSES.get(argument.upper()):
         argument = f"{ROOT}/{clause.area}::{clause.id}"
@@ -66,7 +67,7 @@ def find_early_end(session: pytest.Session) -> str:
 
 
 def find_idle_option(config: pytest.Config) -> str:
-    """Return the option because of which pytest runs no test, or an empty text."""
+    """Return the given option that makes pytest run no test. If there is no such option, return an empty text."""
     return next((names[0] for name, names in IDLE_OPTIONS.items() if getattr(config.option, name, None)), "")
 
 
@@ -91,7 +92,8 @@ def make_plan_from_options(config: pytest.Config, ids: Sequence[str]) -> Plan:
     values: dict[str, object] = {
         each.name: config.getoption(f"--intercede-{each.flag}") for each in list_options("pytest")
     }
-    for name in ("known", "report"):  # these paths are relative to where pytest was started
+    # The paths in these two options are relative to the directory where pytest was started.
+    for name in ("known", "report"):
         if given := values[name]:
             values[name] = str(Path(config.invocation_params.dir, str(given)))
     options = collect_options("pytest", values)
@@ -117,7 +119,7 @@ def write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, cla
 def can_run_concurrently(config: pytest.Config) -> bool:
     """Return whether checks may run concurrently.
 
-    Checks may not do so in a worker, in a fork, in a debugger, or with -x or --sw.
+    Checks may not run concurrently in a worker, in a fork, in a debugger, or with ``-x`` or ``--sw``.
     """
     option = config.option
     alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
@@ -125,7 +127,12 @@ def can_run_concurrently(config: pytest.Config) -> bool:
 
 
 def guess_filter(config: pytest.Config, *, selected: bool) -> str:
-    """Return a guess at what has filtered checks away, in a run with or without a selection by the user."""
+    """Return a guess at the reason why checks were filtered out: ``addopts``, ``conftest.py`` or ``a plugin``.
+
+    Args:
+        config: The configuration of pytest.
+        selected: Whether the user selected some of the tests.
+    """
     option = config.option
     if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
         return "addopts"

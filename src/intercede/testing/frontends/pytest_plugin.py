@@ -1,6 +1,7 @@
 """The conformance suite in pytest: collection, outcomes, verdict and exit code. ``intercede_pytest`` registers it."""
 
-from __future__ import annotations  # the oldest supported pytest has no pytest.TerminalReporter
+# Annotations must not be evaluated, because the oldest supported pytest has no ``pytest.TerminalReporter``.
+from __future__ import annotations
 
 import pickle
 import textwrap
@@ -50,12 +51,13 @@ from intercede.testing.subjects.subject import RegistrySubject
 __all__ = ["Suite", "print_clauses"]
 
 _PLAN = "intercede_plan"
-"""The key under which a worker finds the controller's plan."""
+"""The key of ``workerinput`` under which a worker of pytest-xdist finds the controller's plan."""
 _OUTPUT = "intercede_output"
-"""The key of a worker's output: results, deselected items, the reason for lost checks, and jobs that are left."""
+"""The key of ``workeroutput`` under which a worker of pytest-xdist sends its results, its deselected items, the reason
+for lost checks, and the jobs that are left."""
 _WORKER_EXIT_SECONDS = 20
-"""Seconds after which pytest-xdist kills its workers. Its own 10 are too few: execnet 2.1 lets a worker continue for 5
-seconds, interrupts it, and kills it after 10 more."""
+"""The seconds after which pytest-xdist kills its workers. The default of 10 seconds is too short: execnet 2.1 lets a
+worker continue for 5 seconds, interrupts the worker, and kills it after 10 more seconds."""
 _PARAMETERS = (
     "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; "
     "--intercede-repeat=N repeats checks"
@@ -65,10 +67,10 @@ _LIST_COMMAND = f"pytest {make_spell('pytest')('list')}"
 
 
 def print_clauses(config: pytest.Config) -> int:
-    """Print the list of clauses, or the explanation of one, and return the exit code.
+    """Print the list of clauses, or the explanation of a single clause, and return the exit code.
 
     Raises:
-        UsageError: There is no such clause.
+        UsageError: The option ``--intercede-explain`` names a clause that does not exist.
     """
     asked = config.option.intercede_explain
     try:
@@ -98,7 +100,10 @@ class Suite:
         self._left: list[str] = []
         self._lost_because_of = ""
         self._complaints: dict[str, int] = {}
-        """The reason of each failure in the teardown of a check, and how often it occurred. It affects no result."""
+        """The reason of each failure in the teardown of a check, and the number of its occurrences.
+
+        A failure in a teardown affects no result.
+        """
         self._collected: set[str] = set()
 
     # Collection
@@ -109,7 +114,8 @@ class Suite:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Append the areas of clauses to the session.
 
-        An area has no file, so --lf empties it, as a module without failures. Such an area is collected again.
+        An area has no file, so ``--lf`` empties the area like a module without failures. An area that is empty is
+        collected again.
         """
         report = yield
         if report.passed and isinstance(collector, pytest.Session):
@@ -121,7 +127,7 @@ class Suite:
         return report
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize each check, and each test with the fixture ``intercede_backend``, with the subjects."""
+        """Give the subjects as parameters to each check and to each test with the fixture ``intercede_backend``."""
         if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
             role = CLAUSES[metafunc.definition.name].role
             ids = [each.id for each in self._plan.facts if role in each.roles]
@@ -133,8 +139,9 @@ class Suite:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """Send the plan to a worker of pytest-xdist."""
+        # ``replace`` copies a subject without its cached registry. A worker makes a registry of its own.
         subjects = tuple(replace(each) for each in self._plan.subjects if isinstance(each, RegistrySubject))
-        plan = replace(self._plan, subjects=subjects)  # a worker does not get the cached registries
+        plan = replace(self._plan, subjects=subjects)
         cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(plan)  # noqa: B009 -- xdist's type is optional
         setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKER_EXIT_SECONDS)  # noqa: B009, B010 -- as above
 
@@ -145,7 +152,7 @@ class Suite:
         self._session.start(ids)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember the items that pytest itself deselects, for -k for example.
+        """Remember the items that pytest itself deselects, for example because of ``-k``.
 
         If another plugin deselects checks, the checks count as lost.
         """
@@ -162,7 +169,10 @@ class Suite:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
-        """Take the results from a worker's output, in case its reports were lost. A worker that crashed has none."""
+        """Take the results from a worker's output, in case the worker's reports were lost.
+
+        A worker that crashed has no output.
+        """
         output = getattr(node, "workeroutput", {}).get(_OUTPUT)
         if output is not None:
             self._deselected.update(output["deselected"])
@@ -182,13 +192,16 @@ class Suite:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        """Finish the concurrent checks before a test of the user's own, so that none runs at the same time."""
+        """Finish the concurrent checks before a test of the user's own, so that no check runs during the test."""
         if not isinstance(item.parent, Area):
             self._session.finish()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the checks that run alone first, because the first check of the run waits for them in any case."""
+        """Put the checks that run alone before all other checks.
+
+        The reason is that the first check of the run waits in any case until the checks that run alone have ended.
+        """
         alone = {each.id for each in CLAUSES.values() if each.exclusive}
 
         def is_later(item: pytest.Item) -> bool:
@@ -222,8 +235,8 @@ class Suite:
                 else:
                     facts = next(each for each in self._plan.facts if each.id == subject_id)
                     fill_report(report, call, clause, result, facts)
-            scrub = self._session.scrub
-            report.sections = [(name, scrub(text)) for name, text in report.sections]  # captured output
+            scrub = self._session.scrub  # the sections of a report hold captured output
+            report.sections = [(name, scrub(text)) for name, text in report.sections]
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -264,7 +277,8 @@ class Suite:
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
-                # Write line by line: pytest escapes all of a text, newlines too, that the locale cannot encode.
+                # The texts are written line by line: if the locale cannot encode a text, pytest escapes all of its
+                # characters, also newlines.
                 for line in "\n\n".join(texts).split("\n"):
                     terminalreporter.write_line(line)
 
@@ -272,7 +286,8 @@ class Suite:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:
         """Write the reports, set the exit code, and print the verdicts after all other output."""
         self._close(session)
-        output: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends this to the controller
+        # pytest-xdist sends ``workeroutput`` to the controller.
+        output: dict[str, object] = getattr(self._config, "workeroutput", {})
         output[_OUTPUT] = {
             "results": {each: list(map(to_dict, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
@@ -301,7 +316,7 @@ class Suite:
             self._write_line(each.line, green=each.verdict.is_good, red=not each.verdict.is_good)
 
     def _close(self, session: pytest.Session) -> None:
-        """End the jobs of all checks that may have left some, unless the user interrupts again."""
+        """End the jobs that checks may have left, unless the user interrupts again."""
         unfinished = self._session.count_open_checks()
         if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
             self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
@@ -338,7 +353,10 @@ class Suite:
             print(line)  # noqa: T201 -- with -p no:terminal, pytest prints nothing
 
     def _judge(self) -> tuple[Report, ...]:
-        """Return the reports with the verdicts. If an option lets no check run, no check counts as lost."""
+        """Return the reports with the verdicts.
+
+        If an option makes pytest run no checks, the missing checks do not count as lost.
+        """
         if find_idle_option(self._config):
             selection = Selection(self._selected, (), self._plan.wanted)
         else:

@@ -30,11 +30,11 @@ _REASON_LIMIT = 300
 
 
 class RedCheck(AssertionError):  # noqa: N818 -- it is a finding, and plugins distinguish failed from broken by it
-    """Raised if a check is red. Its text is the whole text about the check."""
+    """The exception for a red check. The text of the exception is ``Result.text``, the whole text about the check."""
 
 
 class BrokenCheck(Exception):  # noqa: N818 -- as above
-    """Raised if the check itself is broken, or could not start."""
+    """The exception for a check that is itself broken, or that could not start."""
 
 
 _OURS = (RedCheck, BrokenCheck)
@@ -56,11 +56,12 @@ def fill_report(
     if call.excinfo is not None and call.excinfo.errisinstance(_OURS):
         _show_exception(report, call.excinfo, clause, result.message)
     elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
+        # The location is the area. Otherwise, pytest would report the line of the kit that skips the test.
         report.longrepr = (
             f"{ROOT}/{clause.area}",
             1,
             f"Skipped: {result.message}",
-        )  # pytest would name the kit's own line
+        )
     elif result.detail:
         report.sections.append(("intercede", result.text))
 
@@ -82,7 +83,7 @@ def report_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], claus
 
 
 def explain_loss(report: pytest.TestReport) -> str:
-    """Return the reason why a check did not run, from its report."""
+    """Return the reason why a check did not run. The reason is read from pytest's report about the check."""
     reason = get_reason(report).removeprefix("not checked: ")
     if report.skipped:
         return f"a skip: {reason}"
@@ -102,7 +103,7 @@ def get_reason(report: pytest.TestReport) -> str:
 
 
 def format_complaint(reason: str, count: int) -> str:
-    """Return the line about a fixture that failed after checks. It does not affect the verdict."""
+    """Return the line about a fixture that failed after checks. Such a failure does not affect the verdict."""
     times = "once" if count == 1 else f"{count} times"
     return (
         f"a fixture failed after a check, {times}: {reason}. Checks share an event loop and its thread, so this is not "
@@ -111,19 +112,25 @@ def format_complaint(reason: str, count: int) -> str:
 
 
 def _is_expected(clause: Clause, result: Result) -> bool:
-    """Return whether a check failed without changing the verdict. After such a failure, -x continues."""
+    """Return whether a check failed in a way that does not change the verdict.
+
+    After such a failure, a run with ``-x`` continues.
+    """
     return result.state is State.KNOWN or is_red_should(clause, result)
 
 
 def is_red_should(clause: Clause, result: Result) -> bool:
-    """Return whether a result is that of a SHOULD that failed, which does not change the verdict."""
+    """Return whether a result is FAILED and its clause is a SHOULD. Such a result does not change the verdict."""
     return result.state is State.FAILED and clause.level is Level.SHOULD
 
 
 def _show_exception(
     report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
 ) -> None:
-    """Show the text of an exception without frames of the kit, and the message in the short summary."""
+    """Put the text of an exception into a report, without frames of the kit.
+
+    pytest's short summary shows ``message``, with the file and the line of the check.
+    """
     shown = excinfo.getrepr(style="value")
     if shown.reprcrash is not None:
         shown.reprcrash.message = message

@@ -34,7 +34,10 @@ The kit cannot test these sentences of the contract from outside. Test them in t
 
 
 def render() -> str:
-    """Return the page: every clause, by area, in the contract's order, and the sentences that no check can test."""
+    """Return the page: every clause, by area and in the contract's order, and then the untested sentences.
+
+    An untested sentence is a sentence of the contract that no check can test.
+    """
     areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
     lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
     untested = [f"{_wrap(f'- {sentence}')}\n{_wrap(f'  {why}')}" for sentence, why in UNTESTED.items()]

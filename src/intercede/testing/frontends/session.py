@@ -23,14 +23,14 @@ __all__ = ["Selection", "Session"]
 
 @dataclass(frozen=True)
 class Selection:
-    """The checks of a plan that were to run, and the checks that could run."""
+    """The checks of a plan that should run, and the checks that could run."""
 
     is_partial: bool
     """Whether the user selected some of the checks, so that the verdict is PARTIAL at best."""
     wanted: Collection[str]
-    """The node ids of the checks that were to run."""
+    """The node ids of the checks that should run."""
     runnable: Collection[str]
-    """The node ids of the checks that could run, because they were collected."""
+    """The node ids of the checks that could run, because pytest collected them."""
 
 
 class Session:
@@ -67,7 +67,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close the session. If it was interrupted, add notes to the exception that name the jobs that are left."""
+        """Close the session. If the user interrupted, add notes with the jobs that are left to the exception."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self._left:
@@ -126,12 +126,15 @@ class Session:
                     yield facts, clause, self.run(facts.id, clause)
 
     def find_result(self, subject_id: str, clause: Clause) -> Result | None:
-        """Return the result of a check that this process has run, if it has."""
+        """Return the result of a check, or None if this process has not run the check."""
         inspection = self._inspections.get(subject_id)
         return None if inspection is None else inspection.results.get(clause.id)
 
     def add_result(self, subject_id: str, result: Result) -> None:
-        """Add the result of a check, from this process or another. A check that was red once stays red."""
+        """Add the result of a check that ran in this process or another.
+
+        If a check has several results and one of them is red, the check is red.
+        """
         results = self._results[subject_id]
         earlier = results.get(result.clause)
         if earlier is None or not earlier.state.is_red:
@@ -140,7 +143,7 @@ class Session:
     # The end
 
     def finish(self) -> None:
-        """Finish all checks that were started, so that none runs after this returns."""
+        """Finish all checks that were started. No check runs after this method returns."""
         for each in self._inspections.values():
             each.finish()
 
@@ -149,10 +152,10 @@ class Session:
         return sum(each.open_checks for each in self._inspections.values())
 
     def close(self) -> None:
-        """End the checks and their jobs, within a time limit. ``left`` then names the jobs that are left.
+        """End the checks and their jobs, within a time limit. Afterwards, ``left`` names the jobs that are left.
 
         Raises:
-            KeyboardInterrupt: The user interrupted. The session is closed, but may have waited for less.
+            KeyboardInterrupt: The user interrupted. The session is closed, but jobs may not have ended yet.
         """
         patient, interruption = True, None
         for subject_id, inspection in self._inspections.items():
@@ -173,7 +176,7 @@ class Session:
 
     @property
     def left(self) -> Sequence[str]:
-        """A text for each check that has left jobs, once the session is closed."""
+        """A text for each check that may have left jobs. The sequence is empty until the session is closed."""
         return self._left
 
     def scrub(self, text: str) -> str:
@@ -188,8 +191,8 @@ class Session:
         """Return a report with the verdict on each subject.
 
         Args:
-            selection: The checks that were to run and those that could. Without it, both are all checks of the plan.
-            lost_because_of: The reason why checks that were to run did not, if it is known.
+            selection: The checks that should run and that could run. By default, both are all checks of the plan.
+            lost_because_of: The reason why some checks did not run although they should, or an empty text.
         """
         chosen = selection or Selection(self.plan.is_partial, self.plan.wanted, self.plan.wanted)
         return tuple(
@@ -253,7 +256,7 @@ class Session:
 
 
 def _write_queue_advice(frontend: Frontend) -> str:
-    """Return the advice about jobs that did not leave the queue in time. It names options of the front end."""
+    """Return advice about jobs that did not leave the queue in time. The advice names options of the front end."""
     spell, names = make_spell(frontend), [each.name for each in list_options(frontend)]
     advice = f"a larger {spell('scale')} gives a check more time"
     return f"{advice}, and a smaller {spell('jobs')} puts fewer jobs before it" if "jobs" in names else advice

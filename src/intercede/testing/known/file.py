@@ -31,7 +31,10 @@ _REQUIRED = ("clause", "reason", "symptom", "until")
 _OPTIONAL = ("link", "subject")
 _KEYS = (*_REQUIRED, *_OPTIONAL)
 _SHORTEST, _TEMPLATE = 4, "observed raised "
-"""The minimum length of a symptom, and a text of which no symptom may be a part: it would match most failures."""
+"""The minimum length of a symptom, and a text of words that most failures contain.
+
+A symptom that is a part of the text is refused, because the symptom would match most failures.
+"""
 
 
 def flatten(text: str) -> str:
@@ -50,7 +53,7 @@ class Entry:
     reason: str
     """The reason why the clause is not kept."""
     symptom: str
-    """The text that the symptom of a failure must contain. See ``Result.symptom``."""
+    """A text. The entry excuses a failure only if ``Result.symptom`` of the failure contains the text."""
     until: date
     """The last day on which the failure is accepted."""
     link: str = ""
@@ -69,17 +72,17 @@ class Entry:
         return f"{self.reason} ({self.link})" if self.link else self.reason
 
     def matches(self, result: Result) -> bool:
-        """Return whether a failure has the symptom of the entry."""
+        """Return whether the symptom of a failure contains the symptom of the entry."""
         return flatten(self.symptom) in flatten(result.symptom)
 
     def explain_mismatch(self, result: Result, today: date) -> str:
-        """Return why the entry does not excuse a failure, or an empty text if it does."""
+        """Return why the entry does not excuse a failure, or an empty text if the entry excuses the failure."""
         if today > self.until:
             return self._expiry_note
         return "" if self.matches(result) else self._mismatch_note
 
     def get_own_message(self, result: Result) -> str:
-        """Return the message of the check itself, without the note that ``judge`` may have put before it."""
+        """Return the message of a result without the note that ``judge`` may have put before the message."""
         notes = [each for each in (self._expiry_note, self._mismatch_note) if result.message.startswith(each)]
         return result.message.removeprefix(notes[0]) if notes else result.message
 
@@ -104,7 +107,7 @@ class Known:
     text: str = ""
     """The text of the file, for ``update_text``."""
     update_option: str = "update_known=True"
-    """The option that rewrites the file, as the user of the front end writes it."""
+    """The option that rewrites the file, in the form that the user of the front end types."""
 
     def find_entry(self, subject_id: str, clause_id: str) -> Entry | None:
         """Return the entry for a subject and a clause, if there is one. It may be an entry for every subject."""
@@ -112,12 +115,13 @@ class Known:
         return mine.get(subject_id) or mine.get(None)
 
     def judge(self, subject_id: str, clause_id: str, result: Result, today: date) -> Result:
-        """Return a result after applying the file to it. A second call with the new result changes nothing.
+        """Apply the file of known failures to a result, and return the new result.
 
-        A failure is KNOWN if there is an entry for it that has not expired and whose symptom it has. If the entry has
-        expired or the symptom differs, the failure stays FAILED, and its message says why. A check that passes is an
-        UNEXPECTED_PASS if there is an entry for it, also after the last day. A check that ran several times passes
-        only if it never failed. All other results stay as they are.
+        A failure is KNOWN if the file has an entry for it, the entry has not expired, and the failure has the symptom
+        of the entry. If the entry has expired or the symptom differs, the failure stays FAILED, and its message says
+        why. A check that passes is an UNEXPECTED_PASS if the file has an entry for it, also after the last day. A check
+        that ran several times passes only if it never failed. All other results stay as they are. If the file is
+        applied again to the new result, nothing changes.
         """
         entry = self.find_entry(subject_id, clause_id)
         if entry is None or result.state not in {State.PASSED, State.FAILED}:
@@ -151,7 +155,7 @@ class Known:
         )
 
     def find_unmatched(self, clauses: Mapping[str, Clause], facts: Iterable[SubjectInfo]) -> tuple[str, ...]:
-        """Return a sentence for each entry that matches no clause or subject of a run that is not partial.
+        """Return a sentence for each entry that matches no clause or subject of a run. The run must not be partial.
 
         Args:
             clauses: Every clause of the contract.
@@ -195,7 +199,7 @@ def load(path: str | os.PathLike[str]) -> Known:
 def _parse(file: Path, text: str) -> Known:
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a ValueError names the line
+    except (ValueError, RecursionError) as error:  # the text of a ValueError of ``tomllib`` names the line
         raise ConfigError(f"{file}: is not TOML: {error}", where=str(file)) from error
     if unknown := next((each for each in document if each != _HEADING), None):
         raise ConfigError(
@@ -232,7 +236,8 @@ def _parse_entry(file: Path, number: int, given: object) -> Entry:
             raise _make_error(
                 file, number, key, value, f"is not a key{_suggest_nearest(key, _KEYS)}", f"the keys {', '.join(_KEYS)}"
             )
-        if key == "until" and type(value) is not date:  # in Python, a datetime is a date, too
+        # A ``datetime`` is refused, so ``isinstance`` is not enough: ``datetime`` is a subclass of ``date``.
+        if key == "until" and type(value) is not date:
             raise _make_error(file, number, key, value, "must be a date", "2027-03-31, not quoted, without a time")
         if key != "until" and not (isinstance(value, str) and value.strip()):
             raise _make_error(file, number, key, value, "must be a text that is not empty", f'{key} = "..."')

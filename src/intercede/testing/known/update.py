@@ -28,7 +28,8 @@ _UNDECIDED = frozenset({State.BLOCKED, State.NOT_RUN, State.ERROR})
 _HEADER = re.compile(r"""^[ \t]*\[\[[ \t]*(known|"known"|'known')[ \t]*\]\][ \t]*(#.*)?\r?$""", re.MULTILINE)
 _COMMENT_ABOVE = re.compile(r"^[ \t]*#[^\n]*\n\Z", re.MULTILINE)
 _VOLATILE = re.compile(r"\S*(?:/|\d[A-Za-z]|[A-Za-z]\d|\d\.\d|\d{4})\S*|\S*\.\.\.$")
-"""Matches words that another run will not repeat: paths, tokens, times, process ids, and a word that was cut off."""
+"""Matches words that differ from run to run: paths, tokens, times, process ids, and the incomplete last word of a
+shortened text."""
 _OWN = re.compile(r"\b(?:observed|raised|no|answer|within)\b|\W")
 _SHORT = 4
 
@@ -54,16 +55,16 @@ def update_text(known: Known, results: Results, clauses: Mapping[str, Clause], t
     """Return the text that the file should have after a run.
 
     - An entry whose clause still fails keeps its place, comments, reason, link and last day, also if that day is past:
-      only a person extends it. Its symptom is changed if the failure has another one.
+      only a person extends it. The entry's symptom is changed if the failure has another symptom.
     - An entry is removed if its clause passes, or if it matches no clause or subject.
     - An entry stays as it is if its clause was not run, was BLOCKED or is an ERROR. In a run that is not complete, the
       entries of other subjects stay, too.
-    - A MUST that fails and has no entry gets one, with a reason that says that nobody has looked, for 30 days. A SHOULD
-      gets none, because it does not change the verdict.
+    - A MUST that fails and has no entry gets an entry for 30 days, with the reason ``not looked into yet``. A SHOULD
+      gets no entry, because a SHOULD does not change the verdict.
 
     Args:
         known: The file, as ``load_for_update`` read it.
-        results: The results of the whole run: subject id -> clause id -> result. A clause without one was not run.
+        results: The results of the whole run: subject id -> clause id -> result. A clause without a result was not run.
         clauses: Every clause of the contract.
         today: The day of the run.
 
@@ -80,12 +81,13 @@ def update_text(known: Known, results: Results, clauses: Mapping[str, Clause], t
 
 
 def write(known: Known, text: str) -> None:
-    """Write the whole file, or leave it as it is.
+    """Replace the whole text of the file. If that fails, the old file stays unchanged.
 
     Raises:
-        OSError: The file cannot be written, and is as it was.
+        OSError: The file cannot be written.
     """
-    path = known.path.resolve()  # a symbolic link stays one
+    # If the path is a symbolic link, the target of the link is replaced, and the link stays.
+    path = known.path.resolve()
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         new.write_bytes(text.encode())
@@ -105,7 +107,10 @@ class _EntryUpdate:
     results: Results
 
     def rewrite(self, block: str) -> Iterator[str]:
-        """Yield the new text of the entry: none if it is removed, several if subjects have different symptoms."""
+        """Yield the new texts of the entry. There are several texts if the subjects have different symptoms.
+
+        If the entry is removed, there is no text.
+        """
         if self._is_left_out():
             yield block
             return
@@ -118,7 +123,10 @@ class _EntryUpdate:
                 yield _edit_entry(block, self.entry, {"subject": subject, "symptom": symptom})
 
     def _is_left_out(self) -> bool:
-        """Return whether the entry's subject is missing in an incomplete run: the user may have left it out."""
+        """Return whether the run is incomplete and does not contain the entry's subject.
+
+        The user may have left the subject out.
+        """
         is_complete = not any(each.state is State.NOT_RUN for of in self.results.values() for each in of.values())
         return self.entry.subject is not None and self.entry.subject not in self.results and not is_complete
 
@@ -169,12 +177,12 @@ def _find_stable_part(observed: str) -> str:
 
 
 def _count_specific(part: str) -> int:
-    """Count the characters of a text without the words that the kit puts into many failures."""
+    """Return the number of letters and digits in a text, not counting words that the kit puts into many failures."""
     return len(_OWN.sub("", part))
 
 
 def _quote_toml(text: str) -> str:
-    """Return a text as a basic string of TOML. JSON writes it the same way, except for the character DEL."""
+    """Return a text as a basic string of TOML. A string of JSON has the same form, except for the character DEL."""
     return json.dumps(_escape_surrogates(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -183,7 +191,7 @@ def _escape_surrogates(text: str) -> str:
 
 
 def _edit_entry(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
-    """Return the text of an entry with some values changed, and everything else as people wrote it."""
+    """Return the text of an entry with some values changed. The rest of the text stays as people wrote it."""
     if all(getattr(entry, key) == value for key, value in changes.items()):
         return block
     import tomlkit  # noqa: PLC0415 -- a run that rewrites nothing does not need it
@@ -212,14 +220,14 @@ def _split_text(known: Known) -> list[str]:
 
 
 def _find_start(text: str, cut: int) -> int:
-    """Return where an entry begins: at the first of the comment lines directly above its header."""
+    """Return the position where an entry begins: its header, or the first comment line directly above the header."""
     while (comment := _COMMENT_ABOVE.search(text[:cut])) and _is_toml(text[: comment.start()]):
         cut = comment.start()
     return cut
 
 
 def _is_toml(text: str) -> bool:
-    """Return whether a text is valid TOML. A text that ends in the middle of a value is not."""
+    """Return whether a text is valid TOML. A text that ends within a value, such as a long string, is not valid."""
     try:
         tomllib.loads(text)
     except ValueError:
