@@ -86,7 +86,7 @@ class RunningCommands:
         self._is_open = True
 
     async def close(self) -> None:
-        """Cancel every command and wait for their ends. A second call finds none, and returns at once."""
+        """Cancel every command and wait for their ends. A second call finds no command, and returns at once."""
         self._is_open = False
         tasks, self._tasks = self._tasks, set()
         for task in tasks - self._ending:
@@ -101,7 +101,7 @@ class RunningCommands:
         stdin: AsyncIterable[bytes] | None,
         stdout: ByteSink | None,
     ) -> CommandResult:
-        """Run a command in a task of its own, and return its result.
+        """Run a command in a task of its own, and return the result of the command.
 
         If the caller is cancelled, the task is cancelled only once, however often the caller is cancelled, so that
         ending the command is not interrupted. The caller waits at most half a minute for the end of the command.

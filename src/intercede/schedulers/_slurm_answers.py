@@ -278,7 +278,7 @@ class Jobs:
 
     @cached_property
     def _tasks(self) -> Mapping[str, list[tuple[int, str]]]:
-        """Array -> those of its tasks that the caller asked for, as sorted pairs of a number and a native id."""
+        """Maps an array to the tasks that the caller asked for, as sorted pairs of a number and a native id."""
         tasks: dict[str, list[tuple[int, str]]] = {}
         for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
             if match["task"] is not None:
@@ -287,7 +287,7 @@ class Jobs:
 
     @cached_property
     def _natives(self) -> Mapping[str, list[str]]:
-        """Slurm's id -> the native ids that have it: several if Slurm has used a number again."""
+        """Maps Slurm's id of a job to its native ids. There are several if Slurm has used a number again."""
         natives: dict[str, list[str]] = {}
         for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
             natives.setdefault(match["slurm_id"], []).append(match[0])
@@ -303,7 +303,7 @@ def _parse_ranges(tasks: str) -> Iterator[range]:
 
 
 def parse_jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
-    """Return the statuses of these jobs: from squeue if it lists the job, otherwise from accounting.
+    """Return the statuses of these jobs: from squeue if squeue lists the job, otherwise from accounting.
 
     Raises:
         SchedulerError: squeue failed, or the end of the answer is missing.
@@ -376,14 +376,14 @@ def get_job(native: str) -> str:
 
 
 def parse_denied(result: CommandResult) -> Mapping[str, str]:
-    """Return job number -> scancel's message, for each job that scancel is not allowed to end."""
+    """Return scancel's message, by job number, for each job that scancel is not allowed to end."""
     return {match[1]: match[2] for match in _DENIED.finditer(_decode(result.stderr))}
 
 
 def parse_found(result: CommandResult) -> Mapping[int, str]:
-    """Return the id of every copy whose array Slurm has accepted. It accepts an array as a whole, or not at all.
+    """Return the id of every copy whose array Slurm has accepted. Slurm accepts an array as a whole, or not at all.
 
-    The array of some consecutive copies is called a chunk. Its owner is the job that Slurm has for it.
+    A chunk is the consecutive copies of one array. The owner of a chunk is the job that Slurm has for this array.
 
     Raises:
         SchedulerError: squeue failed, the answer is unreadable, or a chunk got neither an owner nor a fence.

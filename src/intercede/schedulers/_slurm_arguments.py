@@ -56,7 +56,7 @@ _FLAGS = frozenset(
 
 
 def find_objection(words: Sequence[str]) -> str | None:
-    """Return the reason why sbatch must not get these words, or None if it may get them.
+    """Return the reason why sbatch must not get these words, or None if sbatch may get all of them.
 
     sbatch accepts abbreviated long options, and several short options in one word.
     """

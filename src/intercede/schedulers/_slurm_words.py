@@ -74,7 +74,8 @@ def _make_failed_status(code: int | None, signal: int | None) -> JobStatus:
         signal and code
     ):  # no process both exits and dies of a signal: this is one of Slurm's own error numbers
         return JobStatus(state=JobState.FAILED, reason="launch_failure")
-    if code and code in _KILLED:  # the shell's code for a payload that a signal ended; the record has the signal too
+    # A shell reports such a code for a payload that a signal ended. The record holds the signal, too.
+    if code and code in _KILLED:
         signal = code - _SIGNALLED
     if signal:
         return JobStatus(state=JobState.FAILED, reason="signal", signal=signal)

@@ -107,7 +107,7 @@ class SlurmScheduler:
         return _read("queue") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Return the status of each job that Slurm knows. A status is UNKNOWN if accounting had to answer and did not.
+        """Return the status of each job that Slurm knows. A status is UNKNOWN if sacct was needed and gave no answer.
 
         Raises:
             SchedulerError: squeue failed.

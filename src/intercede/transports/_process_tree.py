@@ -48,7 +48,7 @@ class ProcessTree:
         self._has_running = False
 
     async def signal_all(self, *signals: signal.Signals) -> bool:
-        """Send each signal once to every living process of the command, and return whether there was any.
+        """Send each signal once to every living process of the command, and return whether any process was living.
 
         Processes may start others meanwhile, so the caller repeats the call until it returns False.
 

@@ -207,11 +207,11 @@ class Command:
         except (OSError, asyncssh.Error):
             # This is not raised: reading the streams shows whether the command has ended or the connection is lost.
             return False
-        await asyncio.sleep(0)  # an iterator that never waits would starve the event loop
+        await asyncio.sleep(0)  # let other tasks run: an iterator that never waits would starve them
         return True
 
     async def end(self) -> None:
-        """End the command and what it started, within a time limit. This does nothing if the connection is lost."""
+        """End the command and what it started, within a time limit. Do nothing if the connection is lost."""
         if self._pid is None:
             return  # no command was sent: the sh reads the end of stdin, and exits
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
@@ -236,7 +236,8 @@ class Command:
         except asyncssh.ChannelOpenError:
             if self.is_lost:
                 raise
-        async with self._open_connection() as connection:  # the command's own connection allows no more sessions now
+        # A second connection is needed, because the command's own connection allows no more sessions now.
+        async with self._open_connection() as connection:
             return await _finish_through(pid, self._mark_half, Command(connection, self._open_connection))
 
     async def close(self) -> None:

@@ -78,7 +78,7 @@ class Login:
 
     @classmethod
     async def resolve(cls, file: str, host: str, port: int | None, username: str | None) -> "Login":
-        """Resolve a host's settings by ``ssh -F FILE -G HOST``. Like ``ssh`` itself, it runs ``Match exec``.
+        """Resolve a host's settings by ``ssh -F FILE -G HOST``. This command runs ``Match exec``, as any ``ssh`` does.
 
         Raises:
             ConfigError: OpenSSH's client is not installed, it rejects the configuration, or the configuration needs
@@ -130,7 +130,7 @@ async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
             stdout, _ = await process.communicate()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
-                if process.returncode is None:  # if the command has ended, another process may have its pid
+                if process.returncode is None:  # an ended command's pid may belong to another process
                     os.killpg(process.pid, signal.SIGKILL)
             await wait_uninterrupted(asyncio.ensure_future(process.wait()), _END_SECONDS)
             raise
@@ -290,7 +290,7 @@ def _expand_identity_files(names: Sequence[str], tokens: Mapping[str, str]) -> l
 
 
 def _find_agent_socket(named: str) -> str:
-    """Return the path of the agent's socket for a value of IdentityAgent. It is empty if there is no agent."""
+    """Return the path of the agent's socket for a value of IdentityAgent. The path is empty if there is no agent."""
     if named.lower() == "none":
         return ""
     if named in {"", "SSH_AUTH_SOCK"}:

@@ -386,7 +386,7 @@ async def _build_verifier(server: Server, login: Login) -> HostKeyVerifier:
         ]
         source = " or ".join([*files, *login.known_hosts_command[:1]]) or "any file: there is none"
     revoked = await asyncio.to_thread(_read_revoked_files, login.revoked_host_keys)
-    return await asyncio.to_thread(  # in a thread, because thousands of lines take a while
+    return await asyncio.to_thread(  # a thread does this, because thousands of lines take a while
         HostKeyVerifier,
         login.host,
         login.port,
@@ -417,7 +417,7 @@ def _read_revoked_files(files: Sequence[str]) -> list[bytes]:
 def _read_file(file: str, field: str) -> bytes:
     try:
         return Path(file).expanduser().read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError means an unknown user, ValueError a NUL
         raise ConfigError(
             f"cannot read the host keys in {file}: {error}",
             field=field,

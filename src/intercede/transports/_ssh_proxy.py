@@ -50,7 +50,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 -- only stderr is a pipe
-        """Keep the end of stderr; reading it also keeps the command from blocking."""
+        """Keep the end of stderr. Reading stderr also keeps the command from blocking."""
         self._stderr = (self._stderr + data)[-_STDERR_LIMIT:]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 -- as above
@@ -62,7 +62,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         self.has_ended.set()
 
     async def read_stderr(self) -> str:
-        """Return the end of the command's stderr. Wait at most a second for the rest of it."""
+        """Return the end of the command's stderr. Wait at most a second for the rest of stderr."""
         await _wait_briefly(_END_SECONDS, self._stderr_closed)
         return self._stderr.decode("utf-8", "replace").strip()
 

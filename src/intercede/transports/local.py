@@ -203,7 +203,7 @@ async def _write_all(fd: int, data: bytes) -> bool:
             await _wait_until_ready(fd, loop.add_writer, loop.remove_writer)
     except BrokenPipeError:
         return False
-    await asyncio.sleep(0)  # a fast reader with an iterator that never waits would starve the event loop
+    await asyncio.sleep(0)  # let other tasks run: a fast reader and an iterator that never waits would starve them
     return True
 
 

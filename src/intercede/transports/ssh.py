@@ -102,7 +102,7 @@ class SshTransport:
         return self._max_sessions
 
     async def __aenter__(self) -> Self:
-        """Connect.
+        """Connect to the host.
 
         Raises:
             TransportError: The host or a jump host cannot be reached, or its host key is not the known one.
@@ -114,7 +114,7 @@ class SshTransport:
         try:
             await self._connection.connect()
         except BaseException:
-            await self._connection.close()  # __aexit__ is not called when entering fails
+            await self._connection.close()  # ``__aexit__`` is not called if ``__aenter__`` fails
             raise
         self._running.open()
         return self

@@ -21,7 +21,10 @@ _inside = attrgetter(*_INSIDE)
 
 @dataclass(frozen=True)
 class _SavedObject:
-    """An object of the kit and its former attributes. All are compared after each check, so comparing must be fast."""
+    """An object of the kit and its former attributes.
+
+    All attributes are compared after each check, so comparing must be fast.
+    """
 
     label: str
     owner: object
@@ -58,7 +61,7 @@ class KitSnapshot:
         self._classes = {label: (owner, {name for name, _ in _list_methods(owner)}) for label, owner in classes.items()}
 
     def restore(self) -> list[str]:
-        """Restore what was replaced, remove methods that were added, and return the names of both."""
+        """Restore what was replaced and remove methods that were added. Return the names of both kinds."""
         return [*self._restore_attributes(), *self._restore_functions(), *self._remove_added_methods()]
 
     def _restore_attributes(self) -> list[str]:

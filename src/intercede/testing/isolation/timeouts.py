@@ -82,7 +82,7 @@ class TimeLimitExceeded(Exception):  # noqa: N818 -- it describes a subject, not
         return f"{self.how} {self.seconds:g} s"
 
     def __reduce__(self) -> tuple[type["TimeLimitExceeded"], tuple[float, str, str]]:
-        """Pickle with all three arguments, not with the message only."""
+        """Pickle this error with all three arguments, not with the message only."""
         return type(self), (self.seconds, self.how, self.where)
 
 
@@ -131,7 +131,7 @@ class Deadline:
     async def wait_for_tasks(
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
     ) -> set[asyncio.Future[_T]]:
-        """Wait for tasks as ``asyncio.wait`` does, but until the deadline at most. Return those that have ended."""
+        """Wait for tasks as ``asyncio.wait`` does, but until the deadline at most. Return the tasks that have ended."""
         done, rest = await wait(tasks, timeout=self.seconds_left, return_when=until)
         while rest and (until == ALL_COMPLETED or not done) and (left := self.seconds_left):
             done, rest = await wait(tasks, timeout=left, return_when=until)

@@ -23,7 +23,7 @@ _NAMES = ("conformance", "badge")
 
 
 def prepare_directory(directory: Path) -> None:
-    """Make the directory of the reports, and check before the run that all of them can be written.
+    """Make the directory of the reports, and check before the run that every report can be written.
 
     Raises:
         ImportError: The extra `testing` is not installed. The message says how to install it.
@@ -45,9 +45,9 @@ def _require_jinja() -> None:
 
 
 def write_reports(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, ...]:
-    """Write the reports of a run, those for programs first, and return their paths.
+    """Write the reports of a run, first the reports for programs, and return the paths of all reports.
 
-    They are ``conformance.json``, ``badge.json`` and ``conformance.html`` for one subject. If there are several
+    The reports are ``conformance.json``, ``badge.json`` and ``conformance.html`` for one subject. If there are several
     subjects, there are ``conformance-<id>.json`` and so on for each. ``conformance.md`` is about all subjects.
 
     Raises:

@@ -13,7 +13,7 @@ _SIGNS = {"CONFORMANT": "✅", "NOT CONFORMANT": "❌", "PARTIAL": "⚠️", "IN
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 _ADDRESS = re.compile(r"(https?|ftp)(:)|(www)(\.)", re.IGNORECASE)
 _DESCRIBED, _LISTED = 20, 100
-"""The number of red clauses that are described at length, and the number of further ones that get a line each."""
+"""The number of red clauses that are described at length, and of the further red clauses that get a line each."""
 _LONGEST = 1500
 """The largest number of characters of a text. CI systems limit the whole page to about a megabyte."""
 

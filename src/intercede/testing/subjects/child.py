@@ -45,7 +45,7 @@ _MOST_READ = 16 << 20
 
 @dataclass(frozen=True)
 class ChildContext:
-    """Everything that a function is given in a child process."""
+    """Everything that a function gets in a child process."""
 
     subject: Subject
     arguments: Sequence[str]
@@ -203,5 +203,5 @@ def _make_report(path: str) -> Callable[[object], None]:
 
 
 def call_again() -> None:
-    """Call the function of a request in this process, which has replaced another one."""
+    """Call the function of a request in this process, which has replaced the process that got the request."""
     call_function(json.loads(Path(sys.argv[1]).read_bytes()))

@@ -39,8 +39,8 @@ class Semaphores:
 class LoginThrottle:
     """Limits how many subjects are entered at a time, after the first failure of a login that may be retried.
 
-    The checks of a run share one. If a check has used all its attempts, and no login has ever succeeded, each later
-    check tries once.
+    The checks of a run share one throttle. If a check has used all its attempts, and no login has ever succeeded, each
+    later check tries once.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class LoginThrottle:
                     raise
             self._is_limited = True
             await asyncio.sleep(pause * scale)
-        self._is_hopeless = not self._has_succeeded  # until a login succeeds
+        self._is_hopeless = not self._has_succeeded  # this holds until a login succeeds
         return await self._enter_once(attempt)
 
     async def _enter_once(self, attempt: Callable[[], Awaitable[_T]]) -> _T:

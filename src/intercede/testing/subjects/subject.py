@@ -87,7 +87,7 @@ class RegistrySubject:
     file: str | None = None
     """The configuration file with the tables and pins."""
     table: str | None = None
-    """The table in the file that holds the configuration. The registry is given this name, so that errors name it."""
+    """The table in the file that holds the configuration. The registry gets this name, so that errors show the name."""
     role: Role = "backend"
 
     @property
@@ -101,7 +101,7 @@ class RegistrySubject:
 
     @cached_property
     def registry(self) -> "Registry":
-        """The registry. There is one for each subject, so that the installed plugins are listed once."""
+        """The registry that makes this subject. The subject keeps it, so that the installed plugins are listed once."""
         return make_registry(self.file)
 
     def resolve_plugins(self) -> tuple["Plugin", ...]:
