@@ -1,4 +1,4 @@
-"""Send and receive files as tar streams: ``pack`` makes a stream, ``Unpacker`` unpacks one while it arrives.
+"""Send and receive files as tar streams: ``pack`` makes a stream, ``Unpacker`` unpacks a stream while it arrives.
 
 ``pack`` writes headers in GNU format. GNU tar and busybox both unpack it, with any name and any size; busybox does not
 read the names in PAX headers. ``Unpacker`` does not use ``tarfile`` to read or extract, because its filters have let
@@ -50,7 +50,7 @@ _NOT_FILES = frozenset({tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfi
 _NAME_ERRORS = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 )
-"""The errors of opening a file that are due to the member's name. Any other error is a failure of the local disk."""
+"""The errors that creating a file may raise because of the file's name. Other errors mean that the disk failed."""
 
 
 class ArchiveError(TransportError):
@@ -62,7 +62,7 @@ class Member:
     """A regular file to send. Unpacking creates the directories above it."""
 
     name: str
-    """A relative path with slashes. It stays inside the directory in which the archive is unpacked."""
+    """A relative path with slashes, inside the directory in which the archive is unpacked."""
     content: bytes | Path = field(repr=False)
     """The bytes of the file, or the path of the local file that holds them."""
     mode: int = 0o600
@@ -70,7 +70,7 @@ class Member:
 
 
 async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
-    """Make a tar stream of files, in the given order. Each file is read only when it is needed.
+    """Make a tar stream of files, in the given order. Each file is read only when the stream needs its bytes.
 
     Args:
         members: The files. The iterator is advanced while the stream is made.
@@ -125,7 +125,7 @@ def _pack_file(member: Member, path: Path) -> Iterator[bytes]:
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # otherwise opening a fifo would wait for a writer
+    return os.open(path, flags | os.O_NONBLOCK)  # without O_NONBLOCK, opening a fifo would wait for a writer
 
 
 def _read_exactly(file: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
@@ -183,11 +183,11 @@ class _Usage:
 
 
 class Unpacker:
-    """A ByteSink that unpacks a tar stream while it arrives. It writes only below the destinations.
+    """A ``ByteSink`` that unpacks a tar stream while the stream arrives, below directories that the caller chooses.
 
-    It needs little memory. For every member that is not a directory, ``route`` returns the destination, which is a
-    local directory, and the path of the file relative to the destination. So one stream can hold the files of many
-    jobs, and each job can have a directory of its own::
+    An unpacker needs little memory. It writes only below the destinations. For every member that is not a directory,
+    ``route`` returns the destination, which is a local directory, and the path of the file relative to the destination.
+    So one stream can hold the files of many jobs, and each job can have a directory of its own::
 
         def route(member: str) -> tuple[Path, str] | None:
             job, _, name = member.partition("/")
@@ -208,19 +208,22 @@ class Unpacker:
             and the path of the file relative to the destination, or None to skip the member. It is called at most once
             per member. ``write`` raises its exceptions.
         max_bytes: The maximum number of bytes for one destination.
-        max_files: The maximum number of members for one destination, refused ones included; also of members with an
-            invalid name.
+        max_files: The maximum number of members for one destination, refused members included. It is also the maximum
+            number of members with an invalid name.
     """
 
     def __init__(
         self, route: Callable[[str], tuple[Path, str] | None], *, max_bytes: int = 2**40, max_files: int = 10**6
     ) -> None:
         self.files: dict[str, tuple[Path, str]] = {}
-        """Name in the archive -> (destination, path relative to it), for each member that arrived complete."""
+        """Name in the archive -> (destination, path below the destination), for each member that arrived complete."""
         self.refused: dict[str, str] = {}
-        """Name in the archive -> the reason why it was left out. Over max_files, only the first member is listed."""
+        """Name in the archive -> the reason why the member was left out.
+
+        Only the first member of a destination that is over the limit ``max_files`` is recorded.
+        """
         self.not_files: set[str] = set()
-        """Those names in ``refused`` that belong to symbolic links, devices and fifos, which have no content."""
+        """The names in ``refused`` that belong to symbolic links, devices and fifos, which have no content."""
         self._route = route
         self._max_bytes, self._max_files = max_bytes, max_files
         self._usage: dict[Path | None, _Usage] = {}
@@ -241,7 +244,7 @@ class Unpacker:
         self._writer.close()
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes of the stream, any number of them. Bytes after the archive's end are ignored.
+        """Take the next bytes of the stream, any number of bytes. Bytes after the archive's end are ignored.
 
         Raises:
             ArchiveError: The stream is not a tar archive.
@@ -250,7 +253,7 @@ class Unpacker:
         self._pending = memoryview(data)
         if len(data) < _SMALL:
             next(self._parser, None)
-        else:  # a thread, because creating many files takes time
+        else:  # a thread unpacks the data, because creating many files takes time
             await run_in_thread(next, self._parser, None)
 
     def finish(self) -> None:
@@ -375,13 +378,14 @@ def _parse_header(block: bytes) -> _Header:
     if stored != sum(block) - sum(block[148:156]) + 8 * ord(" "):
         raise ArchiveError("this is not a tar archive: a header in it is damaged")
     name = _decode_field(block[:100])
-    if block[257:263] == b"ustar\0" and block[345]:  # in GNU format these bytes are not a prefix
+    # In a POSIX header, bytes 345 to 499 hold the first part of a long name. A GNU header has other data there.
+    if block[257:263] == b"ustar\0" and block[345]:
         name = _decode_field(block[345:500]) + "/" + name
     return _Header(name, block[156:157], _check_size(size), mode)
 
 
 def _parse_number(field: bytes) -> int:
-    """Parse a number in a header: octal digits, or in GNU's form the byte 0x80 and the number in binary."""
+    """Parse a number in a header: octal digits, or GNU's form, which is the byte 0x80 and then a binary number."""
     if field[0] == 0x80:  # noqa: PLR2004 -- the docstring explains it
         return int.from_bytes(field[1:], "big")
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
@@ -401,7 +405,7 @@ def _encode_name(name: str) -> bytes:
 
 
 def make_local_name(name: str) -> str:
-    """Return the name with which this process can open the file. The name depends on the locale of the process."""
+    """Return the name with which this process, in its locale, can open the local file of a member."""
     return os.fsdecode(_encode_name(name))
 
 
@@ -421,9 +425,9 @@ def _apply_extensions(info: _Header, name: str, records: dict[bytes, bytes]) -> 
 
 
 def _parse_pax(text: bytes) -> dict[bytes, bytes]:
-    """Return the path, the size and the sparse mark of a PAX header.
+    """Return the path and the size in a PAX header, and the key ``GNU.sparse`` if the member is a sparse file.
 
-    A record of such a header is ``LENGTH KEY=VALUE`` and a newline.
+    A record of a PAX header is ``LENGTH KEY=VALUE`` and a newline.
     """
     records: dict[bytes, bytes] = {}
     at = 0
@@ -450,11 +454,17 @@ def _find_type_fault(info: _Header) -> str | None:
 
 
 class _NameTakenError(Exception):
-    """A file of this name cannot be created. ``Unpacker`` records the error, and never raises it to its callers."""
+    """A local file cannot be created because of its name.
+
+    ``Unpacker`` records this error in ``refused``, and never raises it to its callers.
+    """
 
 
 class _FileWriter:
-    """Writes one file at a time. Its directory stays open, because the next file is usually in it too."""
+    """Writes one file at a time.
+
+    The directory of the last file stays open, because the next file is usually in the same directory.
+    """
 
     def __init__(self) -> None:
         self._at: tuple[Path, list[str]] | None = None
@@ -471,7 +481,7 @@ class _FileWriter:
             mode: The permissions of the file.
 
         Raises:
-            _NameTakenError: A file of this name cannot be created.
+            _NameTakenError: The file cannot be created because of its name.
             OSError: The local disk failed, or the destination does not exist.
         """
         *above, last = parts
@@ -492,12 +502,12 @@ class _FileWriter:
             raise
 
     def write(self, data: memoryview) -> None:
-        """Write all of the data, if a file is open."""
+        """Write all of the data to the open file. If no file is open, the data is dropped."""
         while self._file >= 0 and data:
             data = data[os.write(self._file, data) :]
 
     def finish(self) -> None:
-        """Close the file and keep it: all of its data was written."""
+        """Close the open file and keep it. The caller has written all of its data."""
         file, self._file = self._file, -1
         os.close(file)
 

@@ -60,7 +60,7 @@ _FOREIGN_OUTCOME = OpOutcome(ok=False, reason="foreign")
 class BatchBackend:
     """Runs jobs through a scheduler on the machine that a transport reaches.
 
-    Each verb costs a constant number of remote commands, however many jobs it is about. The remote machine needs sh,
+    Each verb runs a constant number of remote commands, however many jobs it is about. The remote machine needs sh,
     tar, find, awk and the scheduler's own commands: no Python, no agent. ``intercede.contract.backend`` describes the
     verbs.
 
@@ -71,8 +71,8 @@ class BatchBackend:
             ``.intercede`` in the home directory. The root is created if it is missing. It must belong to the user, must
             not be a link, and no other user may have write permission.
         resource: The name of this resource in handles. None means a random name that is kept in the root.
-        max_bytes: The maximum number of bytes that ``fetch_output`` fetches of one job.
-        max_files: The maximum number of files that ``fetch_output`` fetches of one job.
+        max_bytes: The maximum number of bytes that ``fetch_output`` fetches for each job.
+        max_files: The maximum number of files that ``fetch_output`` fetches for each job.
         max_seconds: The maximum number of seconds for which the remote side packs files for one ``fetch_output``.
         min_poll_interval: The minimum number of seconds between two queue listings. None means the scheduler's own
             value, or 5 if it has none.
@@ -127,7 +127,7 @@ class BatchBackend:
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
-        """Enter the transport, check the root, and read the resource's id. This costs one command.
+        """Enter the transport, check the root, and read the resource's id. This runs one remote command.
 
         Raises:
             ConfigError: The root is invalid.
@@ -182,7 +182,10 @@ class BatchBackend:
         return self._opened
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Send everything in one archive and queue every copy. This costs one command."""
+        """Send a submission in one archive, queue every copy, and return the handles and failures of the copies.
+
+        This runs one remote command.
+        """
         remote = self._get_remote()
         given = cast("object", spec)
         if not isinstance(given, SubmissionSpec):
@@ -197,7 +200,7 @@ class BatchBackend:
         return Submission(handles=handles, failures=queued.refused)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Read the records and the scheduler's listing. This costs one command.
+        """Return the status of each job, from its record and the queue's listing. This runs one remote command.
 
         A second command records final statuses that were derived without an exit code, when they are first seen.
         """
@@ -208,38 +211,42 @@ class BatchBackend:
     ) -> Mapping[JobHandle, JobOutput]:
         """Fetch the output of finished jobs.
 
-        This costs one command if the exit code or the final status of every job is recorded, else two.
+        This runs one remote command if the exit code or the final status of every job is recorded, else two.
         """
         fetch = partial(fetch_jobs, self._get_remote(), dest=Path(dest), limits=self._limits)
         return await self._answer_each(handles, fetch, JobOutput(ok=False, reason="foreign"))
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Record the request, have the scheduler end the jobs, and read their states.
+        """Record that a kill was requested, have the scheduler end the jobs, and return an outcome for each job.
 
-        This costs one command; if native ids are not recorded yet, two or three more read them and kill again.
+        This runs one remote command. If native ids are not recorded yet, two or three more commands read the native ids
+        and kill again.
         """
         return await self._answer_each(handles, partial(kill_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Remove all files of finished jobs.
 
-        This costs one command if the exit code or the final status of every job is recorded, else two.
+        This runs one remote command if the exit code or the final status of every job is recorded, else two.
         """
         return await self._answer_each(handles, partial(purge_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def counts(self) -> JobCounts:
-        """Count the unfinished jobs of every submission in the root. This costs one command."""
+        """Count the unfinished jobs of every submission in the root. This runs one remote command."""
         return await count_jobs(self._get_remote())
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Find the jobs of every submission in the root that has this tag.
+        """Return the handles of all jobs in the root whose submission has this tag.
 
-        This costs one command, and more if the scheduler's answer to a submission was lost.
+        This runs one remote command, and more if the scheduler's answer to a submission was lost.
         """
         return [self._make_handle(job) for job in await find_jobs(self._get_remote(), tag)]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Return the last 64 KiB of stdout, followed by the last 64 KiB of stderr. This costs one command."""
+        """Return the last 64 KiB of each job's stdout, followed by the last 64 KiB of the job's stderr.
+
+        This runs one remote command.
+        """
         return await self._answer_each(handles, partial(show_output, self._get_remote()), Diagnostics(text=""))
 
     def _make_handle(self, job: Job) -> JobHandle:
@@ -248,7 +255,10 @@ class BatchBackend:
     async def _answer_each(
         self, handles: Collection[JobHandle], ask: Callable[[list[Job]], Awaitable[Mapping[Job, V]]], foreign: V
     ) -> dict[JobHandle, V]:
-        """Call ``ask`` with the jobs of this resource, if there are any, and return an answer for each handle."""
+        """Return the answer of ``ask`` for each handle of this resource, and ``foreign`` for every other handle.
+
+        ``ask`` is called once with all jobs of this resource, and is not called without jobs.
+        """
         named = {handle: parse_handle(self._resource, handle) for handle in each_handle(handles)}
         jobs = [job for job in named.values() if job is not None]
         answers: Mapping[Job, V] = await ask(jobs) if jobs else {}
@@ -257,7 +267,7 @@ class BatchBackend:
 
 @dataclass(frozen=True)
 class _Opened:
-    """The parts of an open backend."""
+    """The objects that a backend has only while it is open."""
 
     remote: RemoteJobs
     statuses: StatusCoalescer

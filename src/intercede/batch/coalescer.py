@@ -44,7 +44,7 @@ class StatusCoalescer:
         self._tasks: set[asyncio.Task[Mapping[Job, JobStatus]]] = set()
 
     async def status(self, jobs: Collection[Job]) -> Mapping[Job, JobStatus]:
-        """Wait for a command that begins after this call, and return the statuses that it reads of these jobs.
+        """Return the statuses of the given jobs, as read by a command that begins after this call.
 
         If the caller is cancelled, the command is cancelled too, unless another caller waits for it.
 
@@ -67,7 +67,7 @@ class StatusCoalescer:
         return {job: answer[job] for job in jobs}
 
     async def close(self) -> None:
-        """Cancel every command that is waiting or running. Callers that wait for one get a NotOpenError."""
+        """Cancel every command that is waiting or running. Callers that wait for a command get a NotOpenError."""
         self._closed = True
         self._next = None
         for task in self._tasks:
@@ -98,7 +98,7 @@ class StatusCoalescer:
                 self._next = None  # callers that ask from now on wait for the next command
             answer, listed = await self._ask(round_.jobs)
             if not listed:
-                self._last_start = before  # only commands that ask the scheduler must keep the interval
+                self._last_start = before  # a command that did not ask the scheduler starts no minimum interval
             return answer
 
     async def _cancel_round(self, round_: _Round, task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
@@ -116,5 +116,6 @@ def _is_cancelled() -> bool:
 
 def _retrieve_exception(task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
     if not task.cancelled():
-        # Callers that waited have raised the exception. If there were none, asyncio must not warn about it.
+        # Callers that waited for the task have raised the exception. If no caller waited, asyncio would warn that the
+        # exception was never retrieved.
         task.exception()

@@ -9,7 +9,10 @@ __all__ = ["count_jobs"]
 
 
 async def count_jobs(remote: RemoteJobs) -> JobCounts:
-    """Count the queued and the running jobs. This costs one command, and more if native ids must be read first."""
+    """Count the queued and the running jobs.
+
+    This runs one remote command, and more if native ids must be read first.
+    """
     every = f"{load_script('find')}\n{load_script('counts')}"
     snapshot = await remote.read_snapshot(await remote.ask((), remote.status_part, calls=every))
     if await remote.learn_ids(snapshot.unnamed_submissions):

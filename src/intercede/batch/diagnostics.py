@@ -13,7 +13,10 @@ _MOST_SHOWN = 65536
 
 
 async def show_output(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, Diagnostics]:
-    """Return the last 64 KiB of stdout, followed by the last 64 KiB of stderr. This costs one command."""
+    """Return the last 64 KiB of each job's stdout, followed by the last 64 KiB of the job's stderr.
+
+    This runs one remote command.
+    """
     answer = await remote.ask(jobs, load_script("diagnostics"), f"most={_MOST_SHOWN}", "_ic_each _ic_show_output")
     names = {job: f"{job.submission_id}.{job.copy}" for job in jobs}
     data = {job: answer.get_frame(name).stdout for job, name in names.items() if name in answer}

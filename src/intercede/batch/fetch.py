@@ -29,11 +29,11 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Download", "Limits", "fetch_jobs"]
 
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
-"""The message of GNU tar if a process wrote to a file while tar read it. The fetched file may end in zeros."""
+"""The message that GNU tar prints if a file changed while tar read it. The fetched file may end in added NUL bytes."""
 _MEMBER = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/(.*)", re.DOTALL)
 _TIMED_OUT = frozenset({124, 143})
 _NAME_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
-"""The errors of renaming a directory to a name that a file, or a directory that is not empty, already has."""
+"""The errors that renaming a directory raises if the new name belongs to a file or to a directory that is not empty."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Limits:
     """The limits of a fetch."""
 
     bytes: int
-    """The maximum number of bytes of one job."""
+    """The maximum number of bytes to fetch for each job."""
     files: int
-    """The maximum number of files of one job."""
+    """The maximum number of files to fetch for each job."""
     seconds: int
     """The maximum number of seconds for which the remote side lists and packs the files of all jobs."""
 
 
 @dataclass(frozen=True)
 class _Share:
-    """The numbers of files of one job that will be sent or left out, which the remote side announces in advance."""
+    """The remote side's announcement about one job: how many files will be sent, and how many will be left out."""
 
     files: int
     """The number of files that will be sent."""
@@ -79,7 +79,7 @@ class _Text:
 async def fetch_jobs(remote: RemoteJobs, jobs: Collection[Job], dest: Path, limits: Limits) -> dict[Job, JobOutput]:
     """Fetch the output of finished jobs.
 
-    This costs one command if the exit code or the final status of every job is recorded, else two.
+    This runs one remote command if the exit code or the final status of every job is recorded, else two.
     """
     with Download(jobs, dest, limits) as download:
         answer = await remote.ask(jobs, remote.status_part, download.script_part, streams=download.streams)
@@ -141,7 +141,7 @@ class Download:
 
     @property
     def streams(self) -> Streams:
-        """The sinks for the frames of ``script_part``."""
+        """Name of an output of ``script_part`` -> a function that returns the ``ByteSink`` for this output."""
         return {
             "plans": lambda _: self._plans_text,
             "report": lambda _: self._report_text,
@@ -231,7 +231,7 @@ class Download:
         return new.rename(place)
 
     def _list_names(self) -> dict[Job, list[str]]:
-        """Return job -> the paths of the files that arrived, relative to the job's directory."""
+        """Return a dict: job -> the paths of its files that arrived, relative to the job's directory."""
         names: dict[Path, list[str]] = {}
         for unpacker in self._unpackers.values():
             for directory, name in unpacker.files.values():
@@ -258,7 +258,10 @@ class Download:
         )
 
     def _find_missing(self, job: Job, names: Collection[str]) -> tuple[str, ...]:
-        """Return the patterns that match no fetched file, and the links, devices and fifos that a pattern matches."""
+        """Return the missing output: patterns that match no fetched file, and matched links, devices and fifos.
+
+        Links, devices and fifos are never fetched, so they are missing even if a pattern matches them.
+        """
         plan = self._plans[job.submission_id]
         links = sorted(name for name in self._not_files.get(job, ()) if plan.is_matched(name))
         return tuple(dict.fromkeys([*plan.find_unmatched(names), *links]))
@@ -297,7 +300,7 @@ class Download:
 
     @cached_property
     def _not_files(self) -> Mapping[Job, Sequence[str]]:
-        """Job -> the symbolic links, devices and fifos in its working directory."""
+        """Job -> the symbolic links, devices and fifos in the job's working directory."""
         found: dict[Job, list[str]] = {}
         for name in (name for unpacker in self._unpackers.values() for name in unpacker.not_files):
             if match := _MEMBER.fullmatch(name):
@@ -311,7 +314,7 @@ class Download:
 
     @cached_property
     def _shares(self) -> dict[Job, _Share]:
-        """Job -> the numbers of its files that will and will not be sent, as the remote side announces them.
+        """Job -> the remote side's announcement: how many of the job's files will be sent, and how many left out.
 
         A line of the announcement is ``SUBMISSION_ID INDEX FILES LEFT_OUT UNFIT``. If find(1) failed for a job, a line
         ``SUBMISSION_ID INDEX failed CODE`` follows.

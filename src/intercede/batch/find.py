@@ -1,4 +1,4 @@
-"""Find jobs by their tag, even if the scheduler's answer to their submission was lost."""
+"""Find the jobs of a tag, even if the scheduler's answer to a submission was lost."""
 
 from intercede.batch.offload import offload_if_large
 from intercede.batch.remote.api import load_script, write_call
@@ -12,7 +12,7 @@ __all__ = ["find_jobs"]
 async def find_jobs(remote: RemoteJobs, tag: str) -> list[Job]:
     """Return the jobs of every submission with this tag.
 
-    This costs one command, and more if the answer to a submission was lost.
+    This runs one remote command, and more if the answer to a submission was lost.
     """
     doubtful = sorted(remote.doubtful)
     fences = [write_call("_ic_fence", submission_id) for submission_id in doubtful]

@@ -1,4 +1,4 @@
-"""Kill jobs: record the request, have the scheduler end them, and read their states."""
+"""Kill jobs: record that a kill was requested, have the scheduler end the jobs, and read their states."""
 
 from collections.abc import Collection, Mapping
 
@@ -14,9 +14,10 @@ __all__ = ["kill_jobs"]
 
 
 async def kill_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """End jobs.
+    """End jobs, and return the outcome of the kill for each job.
 
-    This costs one command. If native ids are not recorded yet, two or three more commands read them and kill again.
+    This runs one remote command. If native ids are not recorded yet, two or three more commands read the native ids and
+    kill again.
     """
     scheduler = remote.scheduler
     ending = write_call("_ic_end_copies", scheduler.kill_script(), scheduler.status_script())
@@ -45,7 +46,7 @@ def _get_outcome(snapshot: Snapshot, job: Job, outcomes: Mapping[str, OpOutcome]
     if record.native in outcomes:
         return outcomes[record.native]
     listed = snapshot.listing.get(record.native)
-    if listed is not None and not listed.state.final:  # UNKNOWN is no confirmation: such a job may run
+    if listed is not None and not listed.state.final:  # UNKNOWN does not confirm the end: the job may still run
         return OpOutcome(
             ok=False, reason="other", detail=f"the scheduler did not confirm the kill; the job is {listed.state}"
         )

@@ -20,8 +20,8 @@ async def offload_if_large(count: int, function: Callable[P, T], *args: P.args, 
     Args:
         count: The number of items.
         function: The function to call.
-        *args: Its positional arguments.
-        **kwargs: Its keyword arguments.
+        *args: The positional arguments of the function.
+        **kwargs: The keyword arguments of the function.
     """
     return function(*args, **kwargs) if count < _FEW else await run_in_thread(function, *args, **kwargs)
 
@@ -29,7 +29,7 @@ async def offload_if_large(count: int, function: Callable[P, T], *args: P.args, 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in a thread. A cancellation of the caller is raised only after the function has ended.
 
-    If it were raised earlier, the caller might close files that the function still uses.
+    If the cancellation were raised earlier, the caller might close files that the function still uses.
     """
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:

@@ -10,7 +10,7 @@ __all__ = ["LONGEST", "MOST", "get_option"]
 
 N = TypeVar("N", int, float)
 MOST = 2**53
-"""The largest number up to which awk counts exactly, because its numbers are doubles."""
+"""The largest number up to which awk counts exactly: 2**53. awk stores numbers as doubles."""
 LONGEST = 10**9
 """The largest number of seconds that every sleep and every timeout accepts."""
 

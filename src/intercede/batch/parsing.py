@@ -30,7 +30,7 @@ def convert_parser_errors(
         scheduler: The scheduler that has the parser.
         method: The name of the parser.
         answer: The answer that the parser gets. The error quotes it.
-        submission_id: The submission whose jobs may be running. It is empty if there are none.
+        submission_id: The id of the submission whose jobs may be running, or an empty text.
 
     Raises:
         IntercedeError: The parser raised it on purpose.
@@ -51,7 +51,9 @@ def convert_parser_errors(
 
 
 def check_queued(batch: Batch, queued: Queued) -> Queued:
-    """Return a scheduler's answer to a submission if it has exactly one entry for each copy, and valid native ids.
+    """Check a scheduler's answer to a submission, and return the answer if it is complete and valid.
+
+    A complete answer has exactly one entry for each copy: a valid native id or a refusal.
 
     Raises:
         SchedulerError: The answer lacks copies, has copies that were not submitted, or has an invalid id.

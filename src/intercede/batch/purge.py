@@ -17,7 +17,7 @@ _MAX_SHOWN = 500
 async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
     """Remove all files of jobs that have ended.
 
-    This costs one command if the exit code or the final status of every job is recorded, else two.
+    This runs one remote command if the exit code or the final status of every job is recorded, else two.
     """
     answer = await remote.ask(jobs, remote.status_part, load_script("purge"), "force=", _PURGE)
     snapshot, purged = await remote.read_snapshot(answer), _read_purged(answer)
@@ -32,7 +32,10 @@ async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpO
 
 
 async def discard_submission(remote: RemoteJobs, submission_id: str, copies: int) -> None:
-    """Remove the files of a submission that the scheduler refused. The caller has no handle with which to purge it."""
+    """Remove the files of a submission that the scheduler refused.
+
+    The caller has no handles with which to purge the submission.
+    """
     jobs = [Job(submission_id, index) for index in range(copies)]
     await remote.ask(jobs, load_script("purge"), "force=yes", _PURGE)
 

@@ -37,7 +37,7 @@ class Exit(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The facts about one copy that the files of its submission hold. records.sh prints a line for each copy."""
+    """The facts about one copy, read from the files of its submission. ``records.sh`` prints a line for each copy."""
 
     job: Job
     killed_by_us: bool = False
@@ -52,9 +52,9 @@ class Record(NamedTuple):
     gone: bool = False
     """True if the copy's directory does not exist."""
     final: JobStatus | None = None
-    """The recorded final status, if there is one. It overrides all other evidence."""
+    """The recorded final status, or None. The status takes precedence over ``exit`` and the queue's listing."""
     exit: Exit | None = None
-    """The recorded end of the payload, if there is one."""
+    """The recorded end of the payload, or None if no end is recorded."""
 
     @property
     def is_over(self) -> bool:
@@ -103,7 +103,10 @@ def _read_caught(known: Record, text: str) -> Record:
 
 
 def _read_exit(known: Record, kind: Ending, text: str, numbers: range) -> Record:
-    """Add a recorded end to a record. An impossible number is ignored: a payload may have overwritten the file."""
+    """Return ``known`` with the recorded end of the payload, or unchanged if the number is not in ``numbers``.
+
+    The payload may have written an invalid number into the file of the record.
+    """
     number = _parse_number(text.partition(" ")[0])
     return known._replace(exit=Exit(kind, number)) if number in numbers else known
 
@@ -134,7 +137,7 @@ class Listed(Enum):
 
     @classmethod
     def classify(cls, reported: JobStatus | None) -> "Listed":
-        """Return the kind of a scheduler's status. The status is None if the queue does not list the copy."""
+        """Return the ``Listed`` of a scheduler's status. ``reported`` is None if the queue does not list the copy."""
         if reported is None:
             return cls.ABSENT
         if reported.state in LIVE:
@@ -172,7 +175,10 @@ class _Case(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _apply_table(case: _Case) -> JobStatus:
-    """Apply the first row of the table that fits the case. Results are cached, because many cases are equal."""
+    """Return the status of a copy by the first row of ``_TABLE`` that fits the case.
+
+    Results are cached, because many cases are equal.
+    """
     kind, listed = case.exit and case.exit.kind, Listed.classify(case.reported)
     for on_exit, on_listed, on_killed, rule in _TABLE:
         if kind in on_exit and listed in on_listed and case.killed_by_us in on_killed:
@@ -289,30 +295,32 @@ _Kinds = frozenset[Ending | None]
 _CODE, _SIGNAL, _CAUGHT, _NONE = (_Kinds({kind}) for kind in ("code", "signal", "caught", None))
 _AFTER = _SIGNAL | _CAUGHT
 
+# Each row of the table holds the recorded end, the listing, whether a kill was requested, and the rule. The first row
+# that fits a case decides the status.
 _TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
-    # The first row that fits decides. Columns: the recorded end, the listing, whether a kill was requested, the rule.
-    # The payload exited and caught no signal: its exit code decides, DONE or FAILED(exit_code).
+    # If the payload exited and caught no signal, the status is DONE or FAILED(exit_code), by the exit code.
     (_CODE, _ANY, _EITHER, _decide_by_code),
-    # The payload ended after a signal, and the queue still lists the job: the listing decides, because another attempt
-    # may run.
+    # If the payload ended after a signal, and the queue still lists the job, the listing decides the status, because
+    # another attempt may be running.
     (_AFTER, frozenset({Listed.LIVE, Listed.UNSURE}), _EITHER, _follow_listing_after_signal),
-    # The scheduler ended the job: FAILED with the scheduler's reason.
+    # If the scheduler ended the job, the status is FAILED with the scheduler's reason.
     (_AFTER, frozenset({Listed.CAUSE}), _EITHER, _decide_by_cause),
-    # A kill was requested before the signal: KILLED(killed_by_user).
+    # If a kill was requested before the signal, the status is KILLED(killed_by_user).
     (_AFTER, _ANY, _YES, _decide_killed_by_us),
-    # The job was cancelled: KILLED(killed_by_user) if a kill was requested at any time, else KILLED(killed_by_site).
+    # If the job was cancelled, the status is KILLED: killed_by_user if a kill was ever requested, else killed_by_site.
     (_AFTER, frozenset({Listed.CANCELLED}), _NO, _decide_cancelled),
-    # The payload died of a signal that no kill sent: FAILED(signal).
+    # If the payload died of a signal that no kill sent, the status is FAILED(signal).
     (_SIGNAL, _ANY, _NO, _decide_by_signal),
-    # The payload caught a signal and exited, and the scheduler lists its end: DONE or FAILED(exit_code) if the
-    # scheduler agrees with the record, else the scheduler's status.
+    # If the payload caught a signal and exited, and the queue lists the job as ended, the status is DONE or
+    # FAILED(exit_code) if the scheduler agrees with the record, else the scheduler's status.
     (_CAUGHT, frozenset({Listed.ENDED}), _NO, _decide_by_both),
-    # The payload caught a signal and exited, and the queue does not list the job: FAILED(exit_code), or UNKNOWN(lost)
-    # if the exit code is 0.
+    # If the payload caught a signal and exited, and the queue does not list the job, the status is FAILED(exit_code),
+    # or UNKNOWN(lost) if the exit code is 0.
     (_CAUGHT, frozenset({Listed.ABSENT}), _NO, _decide_unlisted_signal),
-    # No end is recorded, and the queue lists the job: the listing decides.
+    # If no end is recorded, and the queue lists the job, the listing decides the status.
     (_NONE, _LISTED, _EITHER, _follow_listing),
-    # No end is recorded, and the queue does not list the job: KILLED(killed_by_user) after a kill, else UNKNOWN(lost).
+    # If no end is recorded, and the queue does not list the job, the status is KILLED(killed_by_user) if a kill was
+    # requested, else UNKNOWN(lost).
     (_NONE, frozenset({Listed.ABSENT}), _YES, _decide_killed_unrecorded),
     (_NONE, frozenset({Listed.ABSENT}), _NO, _decide_lost),
 )

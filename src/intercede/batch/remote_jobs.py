@@ -1,4 +1,4 @@
-"""Ask the remote side about jobs: the part that all verbs share."""
+"""Run scripts about jobs on the remote machine, and read the answers. All operations of a backend use this module."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,11 +21,14 @@ __all__ = ["RemoteJobs", "find_frame", "read_rows"]
 _NO_SPACE = 28
 """The exit code of records.sh if the disk is full: ENOSPC."""
 _REFUSED = "!"
-"""The text in the place of a native id if the scheduler refused the copy; no native id can be ``!``."""
+"""The text that is recorded in place of a native id if the scheduler refused the copy. No native id can be ``!``."""
 
 
 def _write_each_function(jobs: Iterable[Job]) -> str:
-    """Write the shell function ``_ic_each``, which calls a command once per submission with the indices of copies."""
+    """Return the shell function ``_ic_each COMMAND``, which calls the command once for each submission of the jobs.
+
+    The arguments of a call are the submission id and the indices of the copies that the jobs name.
+    """
     calls = [
         f'"$1" {submission_id} {" ".join(map(str, indices))}'
         for submission_id, indices in group_by_submission(jobs).items()
@@ -46,12 +49,16 @@ class RemoteJobs:
         self.scheduler = scheduler
         self._pending_ids: dict[str, Mapping[int, str]] = {}
         self.doubtful: set[str] = set()
-        """Ids of submissions whose answer was lost: ``find`` waits for them, or keeps them from starting."""
+        """The ids of submissions to which the scheduler's answer was lost.
+
+        ``find`` keeps such a submission from starting. If the scheduler's commands for the submission have begun,
+        ``find`` waits for the end of the commands.
+        """
         self.status_part = f"_ic_print_status {shlex.quote(scheduler.status_script())}"
         """The shell command that reads the records and the queue's listing."""
 
     def remember_ids(self, submission_id: str, queued: Queued) -> None:
-        """Keep native ids in memory until the next script about the submission records them."""
+        """Keep native ids in memory. The next script about the submission records the native ids."""
         self._pending_ids[submission_id] = _collect_ids(queued)
 
     async def ask(
@@ -66,7 +73,7 @@ class RemoteJobs:
         Args:
             jobs: The jobs that the shell function ``_ic_each`` iterates over.
             parts: The parts of the script that follow records.sh.
-            streams: Sinks that receive some frames while they arrive.
+            streams: Functions that return a ``ByteSink`` for some frames of the answer, as in ``Answer``.
             calls: A text that replaces the definition of ``_ic_each``. None keeps the definition.
         """
         submission_ids = {job.submission_id for job in jobs} & self._pending_ids.keys()
@@ -83,7 +90,7 @@ class RemoteJobs:
         return answer
 
     async def read_snapshot(self, answer: Answer) -> Snapshot:
-        """Read the answer to ``status_part``.
+        """Return the snapshot in the answer of a script that contains ``status_part``.
 
         Raises:
             ResourceError: The remote disk had no space for the list of jobs.
@@ -104,7 +111,7 @@ class RemoteJobs:
         return Snapshot(records, statuses, "listing" in answer)
 
     async def take_snapshot(self, jobs: Collection[Job]) -> Snapshot:
-        """Return a snapshot of jobs. This costs one command, and more if native ids must be read first."""
+        """Return a snapshot of jobs. This runs one remote command, and more if native ids must be read first."""
         snapshot = await self.read_snapshot(await self.ask(jobs, self.status_part))
         if await self.learn_ids(snapshot.unnamed_submissions):
             snapshot = await self.read_snapshot(await self.ask(jobs, self.status_part))
@@ -182,7 +189,7 @@ def _write_lines(ids: Mapping[int, str]) -> str:
 
 
 def find_frame(answer: Answer, name: str) -> CommandResult | None:
-    """Return a frame of an answer, or None if it has no frame of that name."""
+    """Return the frame ``name`` of an answer, or None if the answer has no such frame."""
     return answer.get_frame(name) if name in answer else None
 
 

@@ -1,4 +1,4 @@
-"""Select the files of a working directory that ``fetch_output`` returns.
+"""Decide which files of a working directory ``fetch_output`` returns.
 
 The remote find(1) gets an expression that matches at least the wanted files. This module then drops the files that do
 not match a pattern of the specification exactly.
@@ -16,7 +16,7 @@ __all__ = ["Plan", "matches"]
 
 
 class Plan(_Data):
-    """The rules that select files for ``fetch_output``. A plan is stored remotely, so that any process can fetch."""
+    """The rules by which ``fetch_output`` selects files. Rules are stored remotely, so that any process can fetch."""
 
     patterns: tuple[str, ...] = ()
     include_unlisted: bool = False
@@ -24,7 +24,7 @@ class Plan(_Data):
     stderr: RelativePath | None = None
     inputs: tuple[RelativePath, ...] = ()
     secrets: Mapping[int, tuple[str, ...]] = {}
-    """Copy index -> the names of its secrets."""
+    """Copy index -> the names of the copy's secret files, which are never fetched."""
 
     @classmethod
     def from_spec(cls, spec: SubmissionSpec, secrets: Mapping[int, tuple[str, ...]]) -> "Plan":
@@ -32,7 +32,7 @@ class Plan(_Data):
 
         Args:
             spec: The specification.
-            secrets: Copy index -> the names of the copy's secrets.
+            secrets: Copy index -> the names of the copy's secret files.
         """
         return cls(
             patterns=tuple(dict.fromkeys(member.pattern for member in spec.outputs.members)),
@@ -54,14 +54,14 @@ class Plan(_Data):
         return any(each.match(name) for each in self._compiled.values())
 
     def find_unmatched(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the patterns that match none of these names."""
+        """Return the patterns that match none of the given names."""
         names = tuple(names)
         return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
     def write_expression(self, submission_id: str, copies: int) -> str:
         """Return an expression for find(1), quoted for sh, that matches every file that may be wanted.
 
-        It is one line, and empty if no file is wanted.
+        The expression is one line. It is empty if no file is wanted.
         """
         taken = [_escape_glob(name) for name in (self.stdout, self.stderr) if name]
         if self.include_unlisted:
@@ -76,9 +76,10 @@ class Plan(_Data):
         )
 
     def list_unsent_inputs(self, submission_id: str) -> str:
-        """Return the inputs that no copy sends back, in the form in which fetch.sh lists files.
+        """Return a text for ``fetch.sh`` that lists the inputs that are not fetched as output, one in each line.
 
-        There may be too many inputs for an expression of find(1).
+        The text is empty if only files that match a pattern are fetched. The inputs are not named in the expression for
+        find(1), because there may be too many inputs.
         """
         names = [name for name in self.inputs if self.include_unlisted and not self.is_matched(name)]
         return "".join(f"0 .//{submission_id}/inputs/{name}\n" for name in names)
@@ -98,13 +99,16 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def _write_copy_patterns(submission_id: str, copies: int) -> Iterator[str]:
-    """Yield patterns that match the directories of all copies, without ``*``, which matches slashes in find(1)."""
+    """Yield patterns for find(1) that match the directories of all copies.
+
+    The patterns have no ``*``, because ``*`` also matches slashes in find(1).
+    """
     for digits in range(1, len(str(copies - 1)) + 1):
         yield f".//{submission_id}/copies/{'[0-9]' * digits}"
 
 
 def _write_path_test(pattern: str) -> str:
-    """Return a ``-path`` test for find(1). The expression is stored on one line, so ``?`` replaces any newline."""
+    """Return a ``-path`` test for find(1). In the test, ``?`` replaces newlines, because the test must be one line."""
     return f"-path {shlex.quote(pattern)}".replace("\n", "?")
 
 
@@ -113,12 +117,12 @@ def _escape_glob(name: str) -> str:
 
 
 def _loosen(pattern: str) -> str:
-    """Return a pattern for find(1) that matches at least the same files: ``*`` replaces all that is not literal.
+    """Return a pattern for find(1) that matches every file that the given pattern matches, and perhaps more files.
 
-    In find(1) a ``*`` matches slashes as well.
+    In the result, ``*`` replaces all that is not literal. In find(1) a ``*`` matches slashes as well.
     """
     parts = [re.sub(r"\[.*|[*?\\]+", "*", part, flags=re.DOTALL) for part in _split_pattern(pattern)]
-    return "/".join(parts).replace("*/", "*")  # **/ also matches zero directories
+    return "/".join(parts).replace("*/", "*")  # ``**/`` in the given pattern also matches zero directories
 
 
 def _split_pattern(pattern: str) -> tuple[str, ...]:
@@ -155,7 +159,9 @@ def _translate_wildcards(part: str) -> str:
             pieces.append("")
         else:
             pieces[-1] += _translate_token(match)
-    if "**" in part:  # ** matches slashes, so the first match may be the wrong one, and backtracking is needed
+    # ``**`` also matches slashes. So the shortest match of an earlier wildcard may be wrong, and the regular expression
+    # must be able to backtrack.
+    if "**" in part:
         return "[^/]*".join(pieces)
     first, *others = pieces
     if not others:

@@ -1,4 +1,4 @@
-"""A snapshot: the records of some jobs and the queue's listing of them, read by one command."""
+"""A snapshot: the records of some jobs and the queue's listing of the jobs, read by one command."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ __all__ = ["Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The records of some jobs, and the scheduler's statuses of those that had not ended."""
+    """The records of some jobs, and the scheduler's statuses of the jobs that had not ended."""
 
     records: Mapping[Job, Record] = field(default_factory=dict[Job, Record])
     listing: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])

@@ -1,4 +1,7 @@
-"""Get the statuses of jobs from their records and the queue's listing, and record final ones that have no exit code."""
+"""Get the statuses of jobs from their records and the queue's listing.
+
+Final statuses that have no exit code are recorded, so that all clients always get the same status of a job.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -17,7 +20,7 @@ _AT_ONCE = 400
 
 
 async def get_statuses(remote: RemoteJobs, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
-    """Return the statuses of jobs, and whether the scheduler was asked for them."""
+    """Return the statuses of jobs, and whether the scheduler was asked for statuses."""
     snapshot = await remote.take_snapshot(jobs)
     return await _settle(remote, snapshot), snapshot.is_listed
 
@@ -25,7 +28,7 @@ async def get_statuses(remote: RemoteJobs, jobs: Collection[Job]) -> tuple[Mappi
 async def _settle(remote: RemoteJobs, snapshot: Snapshot) -> Mapping[Job, JobStatus]:
     """Record the final statuses that have no exit code, and return the status of every job.
 
-    If another client recorded a status first, that status is returned, so that all clients always get the same one.
+    If another client recorded a status first, that status is returned, so that all clients always get the same status.
     """
     finals = await offload_if_large(len(snapshot.records), lambda: snapshot.unwritten_finals)
     if not finals:
@@ -37,7 +40,7 @@ async def _settle(remote: RemoteJobs, snapshot: Snapshot) -> Mapping[Job, JobSta
 
 
 def write_settle_part(finals: Mapping[Job, JobStatus]) -> str:
-    """Write the part of a script that records final statuses, and then prints the recorded status of each job.
+    """Return the part of a script that records final statuses, and then prints the recorded status of each job.
 
     A status that another client recorded first is not replaced.
     """
@@ -58,7 +61,7 @@ def _read_settled(answer: Answer) -> Snapshot:
 
 
 def _mark_unwritten(status: JobStatus) -> JobStatus:
-    """Return the status with a note in its evidence that it was not recorded, so that a later status may differ."""
+    """Return the status with a note in its evidence: the status was not recorded, and a later status may differ."""
     return status.model_copy(
         update={"evidence": f"{status.evidence}; this status could not be recorded, so it may change"}
     )

@@ -63,7 +63,7 @@ _SHELLS_OWN = frozenset(
         "UID",
     ]
 )
-"""Variables that some shells set themselves, so that a job would not get the user's value."""
+"""Variables that some shells set themselves. A job would not get the values that a user gives to these variables."""
 
 
 def quote_tag(tag: str) -> str:
@@ -74,7 +74,9 @@ def quote_tag(tag: str) -> str:
 async def submit_copies(
     remote: RemoteJobs, api: str, spec: SubmissionSpec, copies: Sequence[CopyVars]
 ) -> tuple[Batch, Queued]:
-    """Send everything in one archive and queue every copy. This costs one command.
+    """Send a submission in one archive, queue every copy, and return the scheduler's answer.
+
+    This runs one remote command.
 
     Args:
         remote: The remote side.
@@ -117,9 +119,10 @@ async def submit_copies(
 
 
 def _parse_answer(scheduler: Scheduler, batch: Batch, answer: CommandResult) -> Queued:
-    """Parse the scheduler's answer to a submission.
+    """Return the native ids and the refusals in the scheduler's answer to a submission.
 
-    A LimitError of the parser means that the scheduler refused all copies, which becomes a retryable refusal of each.
+    A LimitError of the parser means that the scheduler refused all copies. The result is then a retryable refusal of
+    each copy.
     """
     try:
         with convert_parser_errors(scheduler, "parse_submit", answer, batch.submission_id):
@@ -136,7 +139,10 @@ def _make_refusal(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
 
 
 def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
-    """Check that the remote machine can run the staged executable. Otherwise each copy would fail with code 126."""
+    """Check that the remote machine can run the executable that was sent with the submission.
+
+    Without this check, each copy might fail with exit code 126.
+    """
     if "program" in answer and answer.get_frame("program").returncode != 0:
         raise UnsupportedSpecError(
             f"the executable {str(spec.executable)!r} cannot run in the directory to which it was sent, below {root}: "
@@ -149,12 +155,12 @@ def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
 
 @dataclass(frozen=True)
 class _LocalFile:
-    """The facts about a local file that are needed before it is sent."""
+    """The facts about a local file that are needed before the file is sent."""
 
     mode: int
     """The permissions that the file gets on the remote machine."""
     is_program: bool
-    """True if the kernel can execute the file. If it cannot, sh runs the file."""
+    """True if the kernel can execute the file, False if ``sh`` must run the file."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,10 @@ class SubmissionArchive:
 
     @cached_property
     def _local_files(self) -> dict[Path, _LocalFile]:
-        """Path -> the facts about each local file. They are read once, because a file may vanish before it is sent."""
+        """Path -> the facts about each local file.
+
+        The facts are read only once, because a file may vanish before it is sent.
+        """
         paths = [*([self._staged] if self._staged else []), *(Path(file.source) for file in self.spec.inputs)]
         return {path: _inspect_file(path) for path in paths}
 
@@ -295,7 +304,8 @@ def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
 
 def _inspect_file(path: Path) -> _LocalFile:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # otherwise opening a fifo would block
+        # Without O_NONBLOCK, opening a fifo would block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _make_read_error(path, str(error.strerror)) from error
     try:

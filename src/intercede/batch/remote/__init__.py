@@ -1,1 +1,1 @@
-"""The remote side: send scripts to it, define the functions that they may call, and read their answers."""
+"""The remote side: send scripts to it, define the functions that scripts may call, and read the answers."""

@@ -1,4 +1,4 @@
-"""The shell environment of a scheduler's fragment: the functions that it may call, and the command that runs it.
+"""The shell functions that a scheduler's fragment may call, and the command that runs the fragment.
 
 Every verb, the kit's sandbox and the recorder of answers use the same functions of this module.
 """
@@ -22,7 +22,7 @@ SCRIPTS: Mapping[Verb, tuple[str, ...]] = {
     "kill": ("remote/tidy", "records", "kill"),
     "list": ("remote/tidy", "records"),
 }
-"""Verb -> the scripts that are loaded after the prelude and the API."""
+"""Verb -> the scripts that a program for the verb contains, after ``remote/prelude`` and the text of ``write_api``."""
 
 
 @cache
@@ -37,7 +37,7 @@ def write_call(*words: str) -> str:
 
 
 def write_api(scheduler: Scheduler) -> str:
-    """Write the shell functions that this scheduler's fragments may call.
+    """Return the text of the shell functions that this scheduler's fragments may call.
 
     Raises:
         PluginContractError: The scheduler's ``tool_environment`` is not a method, raises, or does not return a valid
@@ -65,14 +65,19 @@ def write_api(scheduler: Scheduler) -> str:
 
 
 def write_preamble(api: str, *scripts: str) -> str:
-    """Write the beginning of a remote program: the prelude, the API, and these scripts."""
+    """Return the beginning of a remote program: the script ``remote/prelude``, the text ``api``, and ``scripts``.
+
+    Args:
+        api: The text of ``write_api``.
+        scripts: The names of scripts for ``load_script``.
+    """
     return "\n".join(
         [load_script("remote/prelude"), f"ic_api={shlex.quote(api)}", 'eval "$ic_api"', *map(load_script, scripts)]
     )
 
 
 def write_fragment_call(verb: Verb, fragment: str, copies: int = 1) -> str:
-    """Write the shell command that runs a fragment.
+    """Return the shell command that runs a fragment.
 
     Args:
         verb: The operation that the fragment is for.
@@ -87,7 +92,10 @@ def write_fragment_call(verb: Verb, fragment: str, copies: int = 1) -> str:
 
 
 def write_program(verb: Verb, api: str, fragment: str, copies: int = 1) -> str:
-    """Write a shell program that only runs a fragment, with the same functions and variables as in a verb."""
+    """Return a shell program that runs a fragment and nothing else.
+
+    The fragment has the same functions and variables as in a run by a BatchBackend.
+    """
     return f"{write_preamble(api, *SCRIPTS[verb])}\n{write_fragment_call(verb, fragment, copies)}\n"
 
 
@@ -101,7 +109,8 @@ def _get_tool_environment(scheduler: Scheduler) -> ToolEnvironment:
     try:
         environment = cast("Callable[[], object]", method)()
         if isinstance(environment, ToolEnvironment):
-            return ToolEnvironment.model_validate(environment.model_dump())  # model_construct skips validation
+            # The plugin may have made the object with model_construct, which does not validate the values.
+            return ToolEnvironment.model_validate(environment.model_dump())
     except Exception as error:
         raise _make_contract_error(f"{whose} must return a valid ToolEnvironment: {error}") from error
     raise _make_contract_error(f"{whose} must return a ToolEnvironment, not {environment!r}")

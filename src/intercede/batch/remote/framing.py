@@ -1,7 +1,8 @@
 """Read the answers of scripts, which are framed: the output of each command is between a begin and an end line.
 
-Both lines hold a random mark that is new for every script, so no banner, wrapper or payload can write one. All output
-outside of frames is ignored. If the end line of a frame did not arrive, the frame is incomplete and is not used.
+Both lines hold a random mark that is new for every script, so no banner, wrapper or payload can write such a
+line. All output outside of frames is ignored. If the end line of a frame did not arrive, the frame is incomplete and
+is not used.
 """
 
 import re
@@ -21,7 +22,7 @@ _MAX_SHOWN = 500
 
 
 def make_mark() -> str:
-    """Make a random mark, which cannot be guessed."""
+    """Return a random text that no output can imitate, to mark where a command's output begins and ends."""
     return secrets.token_hex(16)
 
 
@@ -62,17 +63,22 @@ class FrameReader:
 
 
 def _normalize_code(code: int) -> int:
-    """Return an exit code of at most 255. After death by signal n most shells report 128 + n, and yash 384 + n."""
+    """Convert an exit code to a number of at most 255.
+
+    After death by signal n, most shells report 128 + n, and yash reports 384 + n. The result is 128 + n for both.
+    """
     return code if code < 256 else 128 + code % 128  # noqa: PLR2004 -- the highest code is 255
 
 
 class Answer:
-    """The ByteSink for the stdout of one script. It keeps the frames, and passes some on to other sinks as they arrive.
+    """Keeps the output of a script's commands by frame name. An ``Answer`` is the ``ByteSink`` of the script's stdout.
+
+    Some frames are not kept. They are passed on to other sinks while they arrive.
 
     Args:
         mark: The mark of the script.
-        streams: The part of a frame's name before the first dot -> a function that gets the name and returns the sink
-            for such a frame. Frames of other names are kept.
+        streams: The part of a frame's name before the first dot -> a function that gets the name and returns the
+            ``ByteSink`` for the frame. Frames of other names are kept.
     """
 
     def __init__(self, mark: str, streams: Streams = NO_STREAMS) -> None:
@@ -105,7 +111,7 @@ class Answer:
         return name in self._codes
 
     def list_names(self, word: str) -> list[str]:
-        """Return the names of the complete frames whose part before the first dot is ``word``."""
+        """Return the names of complete frames, either ``word`` or names that begin with ``word`` and a dot."""
         return [name for name in self._codes if name.partition(".")[0] == word]
 
     def get_frame(self, name: str) -> CommandResult:
@@ -128,7 +134,7 @@ class Answer:
         return self.get_text(name).split("\n")[:-1]
 
     def make_cut_error(self, name: str) -> TransportError:
-        """Return the error for a frame that is missing or incomplete, with the end of the script's stderr."""
+        """Return the error for a missing or incomplete frame. The error quotes the end of the script's stderr."""
         stderr = self._result.stderr.decode("utf-8", "replace").strip()[-_MAX_SHOWN:] or "nothing"
         return TransportError(
             f"the answer of the remote side has no {name!r}, or was cut off in it; the remote shell ended with "

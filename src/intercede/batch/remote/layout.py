@@ -9,7 +9,7 @@
         bin/ inputs/                    the staged executable, and the files that every copy gets
         tag                             the tag, which `find` compares
         batch                           the facts that the scheduler gets
-        plan find spared                the files to fetch; an expression for find(1); the inputs that are not sent back
+        plan find spared                the files to fetch; an expression for find(1); the inputs that are not fetched
         unpacking                       the process that unpacks the archive
         queuer submitting               the process that runs the scheduler's commands; the link is made when they begin
         ids ids.err submitted           the scheduler's answer, and the exit code once its commands have ended
@@ -85,7 +85,7 @@ def parse_handle(resource: str, handle: JobHandle) -> Job | None:
 
 
 def group_by_submission(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
-    """Return submission id -> the indices of its copies, sorted and without duplicates."""
+    """Group jobs by submission, and return a dict: submission id -> the sorted indices of the copies, each once."""
     grouped: dict[str, set[int]] = {}
     for job in jobs:
         grouped.setdefault(job.submission_id, set()).add(job.copy)

@@ -34,7 +34,7 @@ def make_no_space_error(stderr: bytes = b"") -> ResourceError:
 class Shell:
     """Runs scripts over a transport, a limited number at a time.
 
-    ``root`` is the remote directory in which scripts start. It is empty until it is known.
+    ``root`` is the remote directory in which scripts start. ``root`` is empty until the directory is known.
 
     Args:
         transport: The transport that runs the scripts.
@@ -53,7 +53,7 @@ class Shell:
 
         Args:
             parts: The parts of the script, which follow the prelude.
-            streams: Sinks that receive some frames while they arrive.
+            streams: Functions that return a ``ByteSink`` for some frames of the answer, as in ``Answer``.
 
         Raises:
             TransportError: The transport failed.
@@ -66,7 +66,7 @@ class Shell:
         )
 
     async def unpack(self, directory: str, members: Iterable[Member]) -> Answer:
-        """Unpack an archive into a new directory of the root, and run its last member, ``submit.sh``.
+        """Unpack an archive into a new directory of the root, and run ``submit.sh``, the last member of the archive.
 
         Raises:
             InvalidSpecError: A local file cannot be read.
