@@ -27,9 +27,11 @@ _T = TypeVar("_T")
 
 
 def expect_type(kind: type[_T], value: object, what: str) -> _T:
-    """Require an instance of a type, and validate a model's fields again: `model_construct` skips that.
+    """Require an instance of a type, and return it.
 
-    Only the fields of the contract's own type count: a subclass may have more. Other clauses check handles.
+    The fields of a model are validated again, because ``model_construct`` makes models without validation. Fields that
+    a subclass adds are not validated. A Submission and a JobHandle are not validated either, because other clauses
+    check them.
 
     Raises:
         CheckFailed: The value is of another type, or a field of it is invalid.
@@ -45,14 +47,14 @@ def expect_type(kind: type[_T], value: object, what: str) -> _T:
 
 
 class Answers:
-    """The answer of a verb about jobs: a mapping from handles, as the subject returned it.
+    """The answer of a verb that takes handles: a mapping from each handle to a value, as the subject returned it.
 
     Args:
         verb: The verb, for messages.
-        answer: What the verb returned.
+        answer: The value that the verb returned.
 
     Raises:
-        CheckFailed: The answer is no mapping.
+        CheckFailed: The answer is not a mapping.
     """
 
     def __init__(self, verb: str, answer: object) -> None:
@@ -60,7 +62,7 @@ class Answers:
 
     @property
     def keys(self) -> list[object]:
-        """The keys, including repeated ones.
+        """The keys of the mapping. A key that a faulty mapping yields twice is in the list twice.
 
         Raises:
             CheckFailed: The mapping has no end.
@@ -68,7 +70,7 @@ class Answers:
         return collect(self._mapping)
 
     def get_each(self, kind: type[_T], handles: Sequence[JobHandle]) -> list[_T]:
-        """Return the answer for each of these handles, in their order. The mapping may hold other handles, too.
+        """Return the answer for each given handle, in the order of the handles. The mapping may have more keys.
 
         Raises:
             CheckFailed: A handle is missing, or the answer for it is of another type.
@@ -99,7 +101,7 @@ def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:
 
 
 def expect_submission(answer: object) -> Submission:
-    """Require that submit answered a Submission that maps each index to a handle.
+    """Require that ``submit`` returned a Submission that maps each index to a handle, and return the Submission.
 
     Raises:
         CheckFailed: The answer, an index or a handle is of another type.
@@ -113,7 +115,7 @@ def expect_submission(answer: object) -> Submission:
 
 
 def expect_handles(answer: object) -> list[JobHandle]:
-    """Require that find answered a sequence of handles.
+    """Require that ``find`` returned a sequence of handles, and return them as a list.
 
     Raises:
         CheckFailed: The answer or an item of it is of another type, or the answer has no end.
@@ -128,7 +130,9 @@ def expect_handles(answer: object) -> list[JobHandle]:
 
 
 def expect_result(answer: object, argv: Sequence[str]) -> CommandResult:
-    """Require that run answered a CommandResult. Return a copy of it whose streams are of no subclass of bytes.
+    """Require that ``run`` returned a CommandResult, and return a copy of the CommandResult.
+
+    The streams of the copy are plain ``bytes``, even if the subject returned a subclass.
 
     Raises:
         CheckFailed: The answer is of another type, or a field of it is invalid.
@@ -168,7 +172,7 @@ def expect_no_error(expected: str, verb: str) -> Generator[None]:
 
 
 def describe_status(status: JobStatus) -> str:
-    """Describe a status: its state and the fields that are set."""
+    """Return a text about a status: its state and the fields that are set."""
     fields = status.model_dump(exclude={"state"}, exclude_none=True)
     each = (f"{key}={value if isinstance(value, str) else format_value(value)}" for key, value in fields.items())
     return str(status.state) + (f" ({', '.join(each)})" if fields else "")

@@ -24,25 +24,30 @@ from intercede.testing.subjects.subject import Subject
 __all__ = ["calibrate", "end_calibration_jobs", "run_calibration_jobs"]
 
 _LONGEST = 1800.0
-"""The time limit of the measurement, in seconds. For a slower resource the user gives the timeout scale as a number."""
+"""The time limit of the measurement, in seconds. If the resource needs more time, the user must give the timeout scale
+as a number."""
 _COPIES, _NAP = 8, 1
-"""The number of jobs, and how many seconds each sleeps. There are several because concurrent checks share a queue."""
+"""The number of jobs that are measured at once, and the seconds that each job sleeps. Several jobs are measured,
+because concurrent checks share a queue as well."""
 _ORDINARY = 5.0
-"""The seconds that the time limits assume from the submission of the jobs to their end, without the sleep."""
+"""The seconds that the jobs take on a quiet machine from submission to end, apart from their sleep. The time limits of
+checks are made for such a machine."""
 
 
 def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
-    """Run a few jobs; return the timeout scale, and a sentence that says how it was measured.
+    """Run a few jobs, and return the timeout scale and a sentence that says how the scale was measured.
 
-    The scale is at least 1. It is 1 if the jobs fail: that says nothing about time, and the checks will find what is
-    wrong. The jobs are submitted from a child process, because this process is not protected from the subject yet.
+    The scale is at least 1. The scale is 1 if the jobs fail, because a failure says nothing about time. The checks will
+    find the reason of the failure. The jobs are submitted from a child process, because this process is not protected
+    from the subject yet.
 
     Args:
         subject: The subject.
         facts: The description of the subject.
 
     Raises:
-        KeyboardInterrupt: The user pressed Ctrl-C. The jobs are ended first; a note names those that may be left.
+        KeyboardInterrupt: The user pressed Ctrl-C. The jobs are ended first. Notes of the exception name jobs that
+            may be left.
     """
     if facts.refusal is not None or "backend" not in facts.roles:
         return 1.0, ""
@@ -57,7 +62,10 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
 
 
 def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
-    """Measure in a child process. Return the seconds or an error message, and a text about jobs that may be left."""
+    """Measure the resource in a child process. Return the seconds or an error message, and a text about jobs.
+
+    The text names jobs that may be left. It is empty if there are none.
+    """
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
         found, left = _run_in_child(subject, run_calibration_jobs, arguments)
@@ -73,7 +81,7 @@ def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[
 
 
 def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence[str]) -> tuple[float | str, str]:
-    """Call one of the functions below in a child process, and return its report."""
+    """Call ``run_calibration_jobs`` or ``end_calibration_jobs`` in a child process, and return the child's report."""
     seconds = _LONGEST + _CLEAN_UP_SECONDS * _LONGEST / _ORDINARY
     with make_scratch_directory(gettempdir()) as directory:
         outcome = timeouts.run_in_thread(
@@ -90,10 +98,10 @@ def _run_in_child(subject: Subject, function: ChildFunction, arguments: Sequence
 
 
 def run_calibration_jobs(child: ChildContext) -> None:
-    """Run the jobs of the measurement from this process, and end those that are still running afterwards.
+    """Run the jobs of the measurement from this child process, end and purge them, and report the seconds they took.
 
-    The arguments are the tag of the jobs, and the capabilities that the subject claims. The report contains the
-    seconds that the jobs took or an error message, and a text about jobs that may be left.
+    ``child.arguments`` contains the tag of the jobs, and the capabilities that the subject claims. The report contains
+    the seconds or an error message, and a text that names jobs that may be left.
     """
     tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:
@@ -109,9 +117,9 @@ def run_calibration_jobs(child: ChildContext) -> None:
 
 
 def end_calibration_jobs(child: ChildContext) -> None:
-    """End the jobs of a measurement that was interrupted.
+    """End the jobs of a measurement that was interrupted or that left jobs.
 
-    The arguments and the report are like those of ``run_calibration_jobs``.
+    The arguments and the report have the same form as the arguments and the report of ``run_calibration_jobs``.
     """
     tag, *claimed = child.arguments
     with make_scratch_directory(gettempdir()) as directory:

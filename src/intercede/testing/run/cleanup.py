@@ -1,7 +1,7 @@
 """Kill and purge the jobs that a check leaves behind, through a new object of the same subject.
 
-The check's context remembers the handles and the tags of jobs that may be left. The clean-up takes each out of the
-context once its job is gone.
+The context of the check remembers the handles and the tags of jobs that may be left. The clean-up removes a tag from
+the context when it has found the jobs with the tag, and a handle when the job is gone.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ SECONDS = 30.0
 _END_SECONDS = 10.0
 """The seconds within which killed jobs must end."""
 _AT_ONCE = 4
-"""How many checks are cleaned up at the same time: each opens a backend of its own."""
+"""The largest number of checks that are cleaned up at the same time. It is limited, because each clean-up opens a
+backend."""
 _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
 """The number of jobs whose output is shown, and the bytes shown from the beginning and from the end of each stream."""
 
@@ -51,7 +52,7 @@ class Leftovers:
 
 
 def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
-    """End and purge the jobs of a check, within a time limit.
+    """End and purge the jobs of a check, within a time limit, and return their output and the jobs that are left.
 
     Args:
         check: The context of the check.
@@ -73,6 +74,8 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
 
 def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
     """End and purge the jobs of several checks, within the time limit of a single clean-up.
+
+    Afterwards, the contexts of the checks contain only the jobs that could not be ended or purged.
 
     Args:
         checks: The contexts of the checks.
@@ -97,13 +100,13 @@ async def _clean_up_each(checks: Iterable[Context], tmp: Path) -> None:
 
 
 def has_leftovers(check: Context) -> bool:
-    """Return whether jobs of a check may be left."""
+    """Return whether a check may have left jobs behind."""
     return bool(check.handles or check.tags)
 
 
 def describe_leftovers(check: Context) -> str:
-    """List the jobs of a check that may be left: their handles, and the tags of submissions that returned no handle."""
-    # In ASCII, because a wrong handle may contain characters that cannot be encoded.
+    """Return a text with the jobs that a check may have left: handles, and tags of submissions without a handle."""
+    # The text is ASCII, because a faulty subject may put characters into a handle that the output cannot encode.
     handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
     tags = [f"any job with the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
@@ -120,7 +123,7 @@ async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Left
 
 
 def _make_cleaner(check: Context, tmp: Path) -> Context | None:
-    """Return a context to clean up after a check, or None if the check left nothing."""
+    """Return a new ``Context`` for the clean-up of a check. Return None if the check left no jobs."""
     if not has_leftovers(check):
         return None
     return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale, traffic=check.traffic)
@@ -140,22 +143,26 @@ async def _clean_up_jobs(check: Context, context: Context, leftovers: Leftovers,
             if evidence and "output" in check.capabilities:
                 fetching = await timeouts.capture_outcome(_fetch_outputs(backend, check.handles))
                 leftovers.outputs = fetching.value or ""
-                if fetching.raised is not None:  # even after such a failure, the jobs must be ended
+                if fetching.raised is not None:  # the jobs must be ended even if fetching failed
                     leftovers.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
             await _end_jobs(check, backend)
 
 
 async def _find_jobs(backend: BackendDriver, tag: str) -> Iterable[JobHandle]:
-    """Find the jobs with a tag.
+    """Find the jobs with a tag, and return their handles.
 
-    A backend that also finds jobs with an unused tag ignores tags. Its jobs may be a user's, so none is returned.
+    A backend that also finds jobs with an unused tag ignores tags. The jobs that such a backend finds may belong to a
+    user, so no handle is returned.
     """
     unused = await backend.ask("find", backend.context.make_token())
     return () if unused else collect(cast("Iterable[JobHandle]", await backend.ask("find", tag)))
 
 
 async def _end_jobs(check: Context, backend: BackendDriver) -> None:
-    """Purge the jobs of a check. Purge refuses running jobs, so kill those, and purge them when they have ended."""
+    """Purge the jobs of a check, and kill the jobs that are still running.
+
+    ``purge`` refuses running jobs. The refused jobs are killed, and purged again when they have ended.
+    """
     await _purge_jobs(check, backend)
     if check.handles and "kill" in check.capabilities:
         await backend.ask("kill", tuple(check.handles))
@@ -188,7 +195,7 @@ async def _wait_for_jobs(backend: BackendDriver, handles: Sequence[JobHandle]) -
 
 
 async def _purge_jobs(check: Context, backend: BackendDriver) -> Mapping[JobHandle, OpOutcome]:
-    """Purge the jobs of a check, forget those that are gone, and return the outcomes of the others."""
+    """Purge the jobs of a check, forget the purged jobs, and return the outcomes of the refused jobs."""
     if "purge" not in check.capabilities or not check.handles:
         return {}
     outcomes = cast("Mapping[JobHandle, OpOutcome]", await backend.ask("purge", tuple(check.handles)))
@@ -203,7 +210,7 @@ def _forget_jobs(check: Context, gone: Iterable[JobHandle]) -> None:
 
 
 async def _fetch_outputs(backend: BackendDriver, handles: Iterable[JobHandle]) -> str:
-    """Fetch the output of the first payloads, and return what the subject could fetch, as text."""
+    """Fetch the output of the first ``_SHOWN_JOBS`` jobs, and return a text with the output that was fetched."""
     some = tuple(handles)[:_SHOWN_JOBS]
     fetched = cast("Mapping[JobHandle, JobOutput]", await backend.ask("fetch_output", some))
     return "\n".join(line for handle in some for line in _format_output(handle, fetched[handle]))

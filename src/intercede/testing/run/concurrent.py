@@ -1,13 +1,13 @@
-"""Run many checks at once on one event loop. The loop runs only while a caller waits for the result of a check.
+"""Run many checks at once on one event loop. The loop is paused while no caller waits for the result of a check.
 
-Between two test items the loop is paused, so no code of the subject runs. So other tests cannot disturb the checks, and
-pytest attributes what the subject prints or warns of to the item that waits.
+In pytest, the loop is paused between two test items, so no code of the subject runs. Other tests cannot disturb the
+checks, and pytest attributes the output and the warnings of the subject to the item that waits.
 """
 
 import asyncio
 import queue
 import threading
-from asyncio import wait  # imported by name, here and below: a subject may replace attributes of the modules
+from asyncio import wait  # functions are imported by name, because a subject may replace attributes of modules
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -22,7 +22,8 @@ _T = TypeVar("_T")
 
 _BEAT = 0.05
 _unfinished: list[object] = []
-"""Loops that could not be ended. They are kept, because garbage collection would run their tasks once more."""
+"""Event loops that could not be ended, and exceptions that ended a loop. They are kept, because garbage collection
+would run code of the unfinished tasks once more."""
 
 
 class JobBudget:
@@ -44,11 +45,11 @@ class JobBudget:
 
 
 class ConcurrentChecks(Generic[_T]):
-    """Runs checks at once on an event loop in a thread of its own, while a caller waits for the result of a check.
+    """Runs checks concurrently on an event loop in a thread of its own. The loop is paused while no caller waits.
 
     Args:
         checks: The checks by name. Each is a function that is called on the loop.
-        stall: Seconds without a turn of the loop after which it counts as blocked and is abandoned.
+        stall: Seconds without a turn of the loop after which the loop counts as blocked and is abandoned.
         patience: Seconds after which the loop is abandoned if no check has ended. Each check has a time limit too.
         cleaning: Seconds within which cancelled checks must clean up.
     """
@@ -58,20 +59,21 @@ class ConcurrentChecks(Generic[_T]):
     ) -> None:
         self._checks, self._stall, self._patience = checks, stall, patience
         self._cleaning = cleaning + 2 * timeouts.GRACE
-        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its type's methods
+        # A subject cannot replace the methods of SimpleQueue, because SimpleQueue is a built-in type.
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = timeouts.CheckLoop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._run_thread, name="intercede-checks", daemon=True)
         self._running = threading.Lock()
-        """The lock that the thread holds while it runs."""
+        """The lock that is held while the thread of the event loop runs."""
         self._beat = self._progress = 0.0
         self._next_beat: asyncio.TimerHandle | None = None
         self._abandoned = False
 
     def __contains__(self, name: str) -> bool:
-        """Return whether a check of this name is one of the concurrent checks."""
+        """Return whether a check with this name is one of the concurrent checks."""
         return name in self._checks
 
     def get_result(self, name: str) -> _T | None:
@@ -92,7 +94,7 @@ class ConcurrentChecks(Generic[_T]):
         return self._results.get(name)
 
     def finish(self) -> None:
-        """Wait for all checks."""
+        """Wait for the results of all checks."""
         for name in self._checks:
             self.get_result(name)
 
@@ -115,13 +117,13 @@ class ConcurrentChecks(Generic[_T]):
             _unfinished.append(self._loop)
 
     def abandon(self) -> None:
-        """Abandon the loop. Later calls of ``get_result`` return at once."""
+        """Give up the event loop without waiting for its checks. Later calls of ``get_result`` return at once."""
         self._abandoned = True
 
     def _wait(self, name: str) -> None:
         while True:
             try:
-                # If Ctrl-C interrupted an earlier wait, the name of its check is still in the queue.
+                # If Ctrl-C interrupted an earlier call, the name of the call's check may still be in ``_finished``.
                 if self._finished.get(timeout=_BEAT) == name:
                     return
             except queue.Empty:
@@ -147,7 +149,7 @@ class ConcurrentChecks(Generic[_T]):
             self._abandoned = True
             _unfinished.append(error)
         if self._next_beat is not None:
-            # The next beat would stop an abandoned loop, but ``close_loop`` has to run the loop.
+            # The next ``_beat_once`` is cancelled, because it would stop an abandoned loop before ``close_loop`` ends.
             self._next_beat.cancel()
         timeouts.close_loop(self._loop)
 
@@ -158,7 +160,8 @@ class ConcurrentChecks(Generic[_T]):
         while (name := self._wanted.get()) is not None:
             self._loop.skip(monotonic() - paused)
             self._loop.run_until_complete(wait({tasks[name]}))
-            if self._abandoned:  # the loop was blocked, so the caller no longer waits for this result
+            # The caller no longer waits for this result if the loop was blocked for too long.
+            if self._abandoned:
                 return
             paused = monotonic()
             self._finished.put(name)

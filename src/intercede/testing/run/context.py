@@ -1,4 +1,4 @@
-"""The context of a check: its subject, its calls and jobs, and ``expect``."""
+"""The context of a check: its subject, the calls that the check makes, its jobs, and ``expect``."""
 
 import re
 import secrets
@@ -32,7 +32,7 @@ __all__ = ["SECONDS", "Check", "CheckFailed", "Context", "Enterable", "collect",
 SECONDS = 20.0
 """The time limit of one call of a verb."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""The address of an object, which differs from run to run."""
+"""Matches the address of an object in a repr. An address is removed, because it differs from run to run."""
 _MOST = 100_000
 
 _T = TypeVar("_T")
@@ -42,13 +42,13 @@ class Enterable(Protocol):
     """The part of a backend or a transport that makes it an async context manager: entering and leaving."""
 
     async def __aenter__(self) -> Self:
-        """Enter it."""
+        """Enter the object."""
         ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Leave it."""
+        """Leave the object."""
         ...
 
 
@@ -56,7 +56,7 @@ _E = TypeVar("_E", bound=Enterable)
 
 
 class _ShortRepr(Repr):
-    """Writes short texts for values. Of a pydantic model, it writes only the fields that were given."""
+    """Writes short texts for values. The text of a pydantic model contains only the fields that were given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,8 @@ class _ShortRepr(Repr):
             fields = [f"{name}={self.repr1(getattr(x, name), level - 1)}" for name in given]
             return f"{type(x).__name__}({', '.join(fields)})"
         if isinstance(x, Mapping):
-            first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)  # a mapping may have no end
+            # Only the first items are read, because the mapping of a faulty subject may have no end.
+            first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)
             return self.repr_dict(dict(first), level)
         return _ADDRESS.sub("", super().repr_instance(x, level))
 
@@ -84,7 +85,7 @@ _BRIEF = _ShortRepr()
 
 
 def format_value(value: object) -> str:
-    """Write a value in a few hundred characters at most. An error in its own ``__repr__`` is no error here."""
+    """Return a text of at most a few hundred characters for a value. If ``__repr__`` raises, the text says so."""
     try:
         return _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001 -- the repr is the subject's
@@ -95,7 +96,7 @@ def collect(values: Iterable[_T]) -> list[_T]:
     """Copy the items of an answer into a list.
 
     Raises:
-        CheckFailed: There are more than 100,000 items: the answer may have no end.
+        CheckFailed: The answer has more than 100,000 items, so it may have no end.
     """
     found = list(islice(values, _MOST + 1))
     if len(found) > _MOST:
@@ -103,7 +104,7 @@ def collect(values: Iterable[_T]) -> list[_T]:
     return found
 
 
-class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of the kit
     """A subject does not do what a clause says.
 
     Args:
@@ -116,7 +117,7 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
         self.expected, self.observed = expected, observed
 
     def __reduce__(self) -> tuple[type["CheckFailed"], tuple[str, str]]:
-        """Pickle the exception with the expectation and the observation, the arguments of its class."""
+        """Return the class and its arguments, the expectation and the observation, to pickle the exception."""
         return type(self), (self.expected, self.observed)
 
 
@@ -144,7 +145,8 @@ class Context:
         self.capabilities = capabilities
         """The capabilities that the subject claims."""
         self.scale = scale
-        """The factor for every time limit, since real resources are slow. A check multiplies its own limits by it."""
+        """The factor for every time limit, since real resources are slow. A check multiplies its own time limits by the
+        factor."""
         self.journal: list[Call] = []
         """The calls of the subject so far."""
         self.handles: dict[JobHandle, None] = {}
@@ -152,33 +154,34 @@ class Context:
         self.tags: dict[str, None] = {}
         """The tags of submissions that have returned no handles. Their jobs are found by tag after the check."""
         self._lost = set[str]()
-        """Those of ``tags`` whose submission failed. They stay if another submission with the same tag succeeds."""
+        """The tags of submissions that failed. Such a tag stays in ``tags``, even if another submission with the tag
+        succeeds."""
         self.began = time.monotonic()
         """The time when the check began, in seconds of the monotonic clock."""
         self._fetched = 0
         self.traffic = traffic or QueueActivity()
-        """The activity of the queue, as the checks of the run see it."""
+        """The activity of the queue that the checks of the run have seen."""
         self.throttle = throttle or LoginThrottle()
         self._waits: list[Wait] = []
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds for which jobs of the check waited behind jobs of other checks. Time limits do not count them."""
+        """The seconds that jobs of the check waited behind jobs of other checks. Time limits exclude these seconds."""
         return sum(each.queue_seconds for each in self._waits)
 
     @property
     def config(self) -> Mapping[str, object] | str:
-        """The configuration of the subject, or its name."""
+        """The configuration of the subject, or the name of its configuration or of its callable."""
         return self.subject.config
 
     # Objects of the subject
 
     def make_backend(self) -> JobBackend:
-        """Make a new backend from the subject's configuration. It is not entered."""
+        """Make a new backend from the subject's configuration. The caller enters the backend."""
         return self.subject.make_backend()
 
     def make_transport(self) -> Transport:
-        """Make a new transport from the subject's configuration. It is not entered."""
+        """Make a new transport from the subject's configuration. The caller enters the transport."""
         return cast("Transport", self.subject.make_plugin())
 
     def make_scheduler(self) -> Scheduler:
@@ -186,10 +189,12 @@ class Context:
         return cast("Scheduler", self.subject.make_plugin())
 
     async def enter(self, make: Callable[[], _E]) -> tuple[_E, object]:
-        """Make a new object and enter it. Return the object, and what entering it returned. The caller leaves it.
+        """Make a new object and enter it. Return the object and the value that ``__aenter__`` returned.
+
+        The caller leaves the object.
 
         Raises:
-            TransportError: Every attempt failed, or one failed in a way that another attempt cannot mend.
+            TransportError: Every attempt failed, or an attempt failed with an error that is not retryable.
         """
 
         async def attempt() -> tuple[_E, object]:
@@ -201,11 +206,14 @@ class Context:
     # Values and expectations
 
     def make_token(self) -> str:
-        """Return a new word of twelve letters and digits."""
+        """Return a random text of twelve letters and digits."""
         return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
 
     def sh(self, script: str, *arguments: str, **fields: object) -> SubmissionSpec:
-        """Return a specification that runs a POSIX sh script. It gets a new tag, unless ``fields`` contains one."""
+        """Return a specification that runs a POSIX sh script.
+
+        The specification has a new tag, unless ``fields`` contains a tag. The context remembers the tag.
+        """
         payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.make_token()}"}
         spec = SubmissionSpec.model_validate({**payload, **fields})
         if spec.tag is not None:
@@ -225,26 +233,29 @@ class Context:
     # The jobs of the check
 
     def remember(self, handles: Iterable[JobHandle]) -> None:
-        """End and purge these jobs when the check has ended."""
+        """Note jobs that are ended and purged when the check has ended."""
         self.handles.update(dict.fromkeys(handles))
 
     def remember_tag(self, tag: str | None) -> None:
-        """Find the jobs with this tag when the check has ended: a submission with it has returned no handles."""
+        """Note the tag of a submission that returned no handles. The tag is used to find the jobs after the check."""
         if tag is not None:
             self._lost.add(tag)
             self.tags[tag] = None
 
     def forget_tag(self, tag: str | None) -> None:
-        """Note that a submission with this tag has returned its handles. If another one has not, the tag stays."""
+        """Note that a submission with this tag has returned its handles.
+
+        The tag is forgotten, unless another submission with the tag returned no handles.
+        """
         if tag is not None and tag not in self._lost:
             self.tags.pop(tag, None)
 
     def start_wait(self, seconds: float, *, patient: bool = True) -> Wait:
-        """Begin to wait for jobs.
+        """Start the time limit of a wait for jobs, and return the ``Wait``.
 
         Args:
             seconds: The time limit, before it is multiplied by ``scale``.
-            patient: Whether time in a queue that makes progress does not count.
+            patient: Whether the time limit excludes time in a queue that makes progress.
         """
         waiting = Wait(self.traffic if patient else QueueActivity(), seconds * self.scale, self.scale)
         self._waits.append(waiting)
@@ -259,15 +270,15 @@ class Context:
 
         Args:
             function: The function. It takes a ChildContext, with the subject, the arguments and ``report``.
-            arguments: The arguments in its context.
-            what: What it does, in words, for the message if it fails.
-            jobs: Whether it starts jobs, which may outlive it.
+            arguments: The arguments, which the function finds in ``ChildContext.arguments``.
+            what: The task of the function in words, for the message if the child process fails.
+            jobs: Whether the function starts jobs, which may outlive the child process.
             within: The time limit in seconds, before it is multiplied by ``scale``.
 
         Raises:
-            CheckFailed: It did not end in time, did not exit with 0, or reported nothing.
+            CheckFailed: The process did not end in time, did not exit with 0, or reported nothing.
         """
-        async with self._children.here:  # the time limit begins after other child processes
+        async with self._children.here:  # the time limit begins when the child process may start
             seconds = within * self.scale * timeouts.get_load_factor()
             child = await self.call(
                 "child process",
@@ -290,10 +301,11 @@ class Context:
         return self.tmp / f"fetched-{self._fetched}"
 
     async def call(self, verb: str, arguments: str, asked: Callable[[], Awaitable[_T]], within: float = SECONDS) -> _T:
-        """Call a verb of the subject with a time limit, and record it.
+        """Call a verb of the subject with a time limit, record the call, and return the answer.
 
         Raises:
-            CheckFailed: It has not answered within that many seconds, times ``scale``, or its answer cannot be awaited.
+            CheckFailed: The verb has not answered in ``within`` seconds, times ``scale``, or its answer cannot be
+                awaited.
         """
         seconds = within * self.scale
         try:
@@ -302,7 +314,7 @@ class Context:
             raise CheckFailed(f"{verb} to answer within {seconds:g} s", f"{verb} {late}") from late
 
     async def record(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
-        """Await the result of a call without a time limit, and record the call."""
+        """Record a call, await its result without a time limit, and return the result."""
         call = Call(verb, arguments, start=time.monotonic() - self.began)
         self.journal.append(call)
         try:
@@ -328,9 +340,12 @@ async def _await_answer(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
 
 
 Check = Callable[[Context], Awaitable[None]]
-"""A check returns if its clause is kept, and raises if it is not."""
+"""The type of a check: an async function that returns if the subject keeps the clause, and raises if not."""
 
 
 def get_check(clause: Clause) -> Check:
-    """Return the check of a clause as a ``Check``. ``Clause`` has no such type, because it does not import Context."""
+    """Return the check of a clause, typed as ``Check``.
+
+    The field ``Clause.check`` has a more general type, because the module of ``Clause`` does not import ``Context``.
+    """
     return cast("Check", clause.check)

@@ -37,9 +37,9 @@ from intercede.testing.run.waiting import IN_QUEUE, is_in_queue, poll
 __all__ = ["BackendDriver", "TransportDriver", "open_backend", "open_transport"]
 
 JobVerb = Literal["status", "fetch_output", "kill", "purge", "diagnostics", "find"]
-"""The verbs about jobs."""
+"""The verbs that take the handles of jobs, and ``find``, which takes a tag."""
 _END_SECONDS = 30.0
-"""Seconds that small payloads may take to end."""
+"""The seconds within which small payloads must end."""
 _SHOWN_COPIES = 4
 
 _D = TypeVar("_D")
@@ -49,18 +49,21 @@ _E = TypeVar("_E", bound=Enterable)
 class BackendDriver:
     """Calls the verbs of a backend for a check.
 
-    Jobs that it submits are remembered: they are killed and purged when the check has ended.
+    The context remembers the jobs that the driver submits. The jobs are killed and purged when the check has ended.
 
     Args:
         context: The context of the check.
-        own: The subject's own object.
+        own: The backend that the subject made.
     """
 
     def __init__(self, context: Context, own: JobBackend) -> None:
         self.context, self.own = context, own
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Submit, and remember the jobs. If the call returns no handles, its tag is remembered instead."""
+        """Call ``submit``, remember the jobs in the context, and return the submission.
+
+        If the call returns no handles, the context remembers the tag instead.
+        """
         try:
             answer: object = await self.context.call(
                 "submit", _format_submission(spec, copies), lambda: self.own.submit(spec, copies)
@@ -74,7 +77,7 @@ class BackendDriver:
         return submission
 
     async def submit_jobs(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> list[JobHandle]:
-        """Submit, require that every copy was started, and return their handles in order."""
+        """Submit copies, require a handle for every copy, and return the handles in the order of the copies."""
         submission = await self.submit(spec, copies)
         count = copies if isinstance(copies, int) else len(copies)
         self.context.expect(
@@ -90,17 +93,17 @@ class BackendDriver:
         return handle
 
     async def run_jobs(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> list[JobStatus]:
-        """Submit, wait until every copy is final, and return their statuses in order."""
+        """Submit copies, wait until every job is final, and return the statuses in the order of the copies."""
         statuses = await self.wait_until_final(await self.submit_jobs(spec, copies))
         return list(statuses.values())
 
     async def ask(self, verb: JobVerb, jobs: Collection[JobHandle] | str, dest: Path | None = None) -> object:
-        """Call a verb about jobs, and return its answer as it is.
+        """Call a verb that takes handles or a tag, and return the answer unchecked.
 
         Args:
             verb: The verb.
             jobs: The handles to ask about, or the tag for ``find``.
-            dest: The directory for ``fetch_output``; a new one unless it is given.
+            dest: The directory for ``fetch_output``. If it is None, the directory is a new one.
         """
         more = [dest or self.context.make_directory_name()] if verb == "fetch_output" else []
         call = cast("Callable[..., Awaitable[object]]", getattr(self.own, verb))
@@ -108,12 +111,12 @@ class BackendDriver:
         return await self.context.call(verb, asked, lambda: call(jobs, *more))
 
     async def ask_each(self, verb: JobVerb, handles: Collection[JobHandle], expected: str = "") -> Answers:
-        """Call a verb about jobs, require that it answers with a mapping, and return the answers.
+        """Call a verb that takes handles, require that the answer is a mapping, and return the mapping as ``Answers``.
 
         Args:
             verb: The verb.
             handles: The handles to ask about.
-            expected: What is expected instead of an exception. If it is empty, an exception passes through.
+            expected: The expectation, for the failure if the verb raises. If it is empty, the exception is not caught.
         """
         if not expected:
             return Answers(verb, await self.ask(verb, handles))
@@ -125,12 +128,12 @@ class BackendDriver:
         return (await self.ask_each("status", handles)).get_each(JobStatus, handles)
 
     async def get_status(self, handle: JobHandle) -> JobStatus:
-        """Ask once for the status of a job."""
+        """Ask once for the status of a job, and return the status."""
         (status,) = await self.get_statuses([handle])
         return status
 
     async def fetch_outputs(self, handles: Sequence[JobHandle], dest: Path | None = None) -> list[JobOutput]:
-        """Fetch outputs, in the handles' order."""
+        """Fetch the outputs of jobs, and return them in the handles' order."""
         return Answers("fetch_output", await self.ask("fetch_output", handles, dest)).get_each(JobOutput, handles)
 
     async def kill(self, handles: Sequence[JobHandle]) -> list[OpOutcome]:
@@ -142,22 +145,22 @@ class BackendDriver:
         return (await self.ask_each("purge", handles)).get_each(OpOutcome, handles)
 
     async def get_diagnostics(self, handles: Sequence[JobHandle]) -> list[Diagnostics]:
-        """Ask for the output so far, and return it in the handles' order."""
+        """Ask for the diagnostics of jobs, their output so far, and return them in the handles' order."""
         return (await self.ask_each("diagnostics", handles)).get_each(Diagnostics, handles)
 
     async def find(self, tag: str) -> list[JobHandle]:
-        """Find the jobs of a tag."""
+        """Find the jobs with a tag, and return their handles."""
         return expect_handles(await self.ask("find", tag))
 
     async def get_counts(self) -> JobCounts:
-        """Count the unfinished jobs."""
+        """Ask for the numbers of queued and of running jobs, and return the counts."""
         counts = await self.context.call("counts", "", lambda: cast("LoadReporter", self.own).counts())
         return expect_type(JobCounts, counts, "the answer of counts")
 
     async def wait_until_final(
         self, handles: Sequence[JobHandle], within: float = _END_SECONDS
     ) -> dict[JobHandle, JobStatus]:
-        """Poll until every job is final, and return the statuses.
+        """Poll until every job is final, and return the status for each handle.
 
         Raises:
             CheckFailed: A job is not final after ``within`` seconds, times the scale.
@@ -180,9 +183,10 @@ class BackendDriver:
     async def wait_for_state(
         self, handle: JobHandle, *states: JobState, within: float = _END_SECONDS, patient: bool = True
     ) -> JobStatus:
-        """Poll until one of these states, or a final one, is seen. Return the last status, whatever it is.
+        """Poll until the job is in one of the given states or a final state, and return the last status.
 
-        Time in a queue that makes progress counts only if this is not ``patient``.
+        If the time is up first, the last status has some other state. Time in a queue that makes progress counts only
+        if ``patient`` is False.
         """
 
         def is_enough(status: JobStatus) -> bool:
@@ -191,10 +195,10 @@ class BackendDriver:
         return (await self._poll([handle], is_enough, within, patient=patient))[handle]
 
     async def wait_in_queue(self, handle: JobHandle, submitted: float) -> float:
-        """Poll until a job has left the queue. Return the last time at which the job is known not to have begun.
+        """Poll until a job has left the queue. Return the last time at which the job was certainly in the queue.
 
-        That is the time of the last poll that found the job in the queue. If no poll did, it is the time at which the
-        job was ``submitted``.
+        The last poll that found the job in the queue began at this time. If no poll found the job in the queue, the
+        returned time is ``submitted``.
         """
         waited, asked = submitted, time.monotonic()
 
@@ -230,7 +234,7 @@ class TransportDriver:
 
     Args:
         context: The context of the check.
-        own: The subject's own object.
+        own: The transport that the subject made.
     """
 
     def __init__(self, context: Context, own: Transport) -> None:
@@ -244,10 +248,10 @@ class TransportDriver:
         stdout: ByteSink | None = None,
         within: float = SECONDS,
     ) -> CommandResult:
-        """Run a command, and require a CommandResult as the contract describes it.
+        """Run a command, require a CommandResult that keeps the contract, and return the CommandResult.
 
         Raises:
-            CheckFailed: It did not answer within that many seconds, times the scale, or the answer is invalid.
+            CheckFailed: ``run`` has not answered in ``within`` seconds, times the scale, or the answer is invalid.
         """
         asked = _format_command(argv, stdin, stdout)
         answer: object = await self.context.call(
@@ -258,7 +262,10 @@ class TransportDriver:
     async def run_unbounded(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run a command without a time limit, for checks of how a run ends: a limit would end any run."""
+        """Run a command without a time limit, and return the unchecked result.
+
+        Checks that observe how a command ends use this method, because a time limit would end the command as well.
+        """
         asked = _format_command(argv, stdin, stdout)
         return await self.context.record("run", asked, self.own.run(argv, stdin=stdin, stdout=stdout))
 
@@ -266,7 +273,7 @@ class TransportDriver:
 class _OpenSubject(AbstractAsyncContextManager[_D]):
     """A context manager that enters a new object of the subject, and leaves it afterwards.
 
-    Both happen in the task of the check, as for ``async with``: the subject may hold a task group meanwhile.
+    The subject is entered and left in the task of the check, because the subject may hold a task group in between.
     """
 
     def __init__(self, context: Context, make: Callable[[], _E], drive: Callable[[Context, _E], _D]) -> None:
@@ -289,18 +296,18 @@ class _OpenSubject(AbstractAsyncContextManager[_D]):
         except Exception as second:
             if error is None:
                 raise
-            with suppress(TypeError):  # its notes are no list
-                # This exception must not replace the failure of the check.
+            with suppress(TypeError):  # ``error.__notes__`` may be no list
+                # The exception of ``__aexit__`` must not replace the failure of the check.
                 error.add_note(f"and leaving then raised {format_value(second)}")
 
 
 def open_backend(context: Context) -> AbstractAsyncContextManager[BackendDriver]:
-    """Make a new backend, enter it, and leave it afterwards."""
+    """Return a context manager that makes a new backend, enters it, and leaves it afterwards."""
     return _OpenSubject(context, context.make_backend, BackendDriver)
 
 
 def open_transport(context: Context) -> AbstractAsyncContextManager[TransportDriver]:
-    """Make a new transport, enter it, and leave it afterwards."""
+    """Return a context manager that makes a new transport, enters it, and leaves it afterwards."""
     return _OpenSubject(context, context.make_transport, TransportDriver)
 
 
@@ -309,7 +316,7 @@ def _format_command(argv: Sequence[str], stdin: object, stdout: object) -> str:
 
 
 def _format_submission(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
-    """Describe a submission: the payload, the number of copies, and every field that is given."""
+    """Return a text about a submission: the payload, the number of copies, and every field that is given."""
     given = {name: getattr(spec, name) for name in type(spec).model_fields if name in spec.model_fields_set}
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
     fields = [f"{name}={format_value(value)}" for name, value in given.items()]

@@ -1,4 +1,4 @@
-"""Explain a red check: whether the subject or the kit is at fault, and everything that an author needs to see why."""
+"""Explain a red check: decide whether the subject or the kit is at fault, and show the facts that an author needs."""
 
 import inspect
 import sysconfig
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from traceback import (  # imported by name: a subject may replace attributes of the module
+from traceback import (  # functions are imported by name, because a subject may replace attributes of modules
     extract_tb,
     format_exception_only,
     format_list,
@@ -30,7 +30,7 @@ _KIT = str(Path(__file__).parents[1])
 _GALLERY = str(Path(_KIT, "gallery"))
 _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, *(str(Path(_KIT, "run", f"{name}.py")) for name in ("context", "driver", "waiting")))
-"""Files whose code lies between a check and its subject. Their frames are left out of tracebacks."""
+"""The source files of the kit whose code runs between a check and its subject. Tracebacks leave out their frames."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _CALLERS = frozenset(
     {
@@ -44,14 +44,17 @@ _CALLERS = frozenset(
         "make_backend",
     }
 )
-"""Functions of the kit that call the subject. If the innermost frame is one of them, the subject is at fault."""
+"""The functions of the kit that call the subject. If the innermost frame of an exception is in such a function, the
+subject is at fault."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """Reads an exception's traceback, even if its class overrides ``__traceback__``."""
 _FIRST_CALLS, _LAST_CALLS, _FORMAT_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
 MARGIN = "\n  | "
-"""Goes before each further line of a subject's text: a CI executes lines of output that begin with ``::``."""
+"""The prefix of every line after the first in a text of the subject. Without the prefix, a CI system would execute
+lines that begin with ``::``."""
 _MESSAGE = 180
-"""In a message, the expectation is cut to this number of characters, so that the observation still fits."""
+"""The largest number of characters of the expectation in a message. A longer expectation is cut, so that there is space
+for the observation."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Finding:
 
 
 def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
-    """Decide what an exception of a check means. Return None if there is no exception: then the check passed."""
+    """Return a finding about the exception that a check raised. Return None if the check raised no exception."""
     if raised is None:
         return None
     if isinstance(raised, CheckFailed):
@@ -86,7 +89,10 @@ def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
 
 
 def _read_frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
-    """Return the frames of an exception and their text, with a time limit: a source file may be an endless device."""
+    """Return the frames of an exception and their text, within a time limit.
+
+    The time is limited, because a subject can claim a device without end, such as ``/dev/zero``, as its source file.
+    """
 
     async def read_frames() -> tuple[list[traceback.FrameSummary], str]:
         whole = list(extract_tb(_TRACEBACK.__get__(raised)))
@@ -99,7 +105,10 @@ def _read_frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], s
 
 
 def format_error(raised: BaseException) -> str:
-    """Format an exception in one line, with a time limit: the subject's code makes its text, and may never end."""
+    """Return the text of an exception in one line, within a time limit.
+
+    The time is limited, because code of the subject makes the text, and this code may never end.
+    """
 
     async def format_text() -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
@@ -109,7 +118,11 @@ def format_error(raised: BaseException) -> str:
 
 
 def _is_raised_by_kit(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
-    """Return whether the kit raised an exception: no frame is the subject's, and the last does not call the subject."""
+    """Return whether the kit itself raised an exception, and not the subject.
+
+    The kit raised the exception if every frame outside of libraries belongs to the kit, and the innermost of these
+    frames does not call the subject.
+    """
     check = inspect.getsourcefile(clause.check), clause.check.__name__
     relevant = [each for each in frames if not _is_library(each.filename)]
     foreign = [each for each in relevant if (each.filename, each.name) != check and not _is_kit(each.filename)]
@@ -125,7 +138,7 @@ def _is_kit(file: str) -> bool:
 
 
 def _is_library(file: str) -> bool:
-    # The directory site-packages may lie below that of the standard library.
+    # The subject may be in ``site-packages``, which may be inside the directory of the standard library.
     return file.startswith(_PYDANTIC) or (file.startswith(_STANDARD) and "site-packages" not in file)
 
 
@@ -138,7 +151,7 @@ def format_failure(
     left: str = "",
     advice: str = "",
 ) -> str:
-    """Write the report of a red check: the clause, the finding, the calls, the output of the jobs, and the hint.
+    """Return the report of a red check: the clause, the finding, the calls, the output of the jobs, and the hint.
 
     Args:
         clause: The clause of the check.
@@ -163,12 +176,12 @@ def format_failure(
 
 
 def escape_unprintable(text: str) -> str:
-    """Escape what is not text for a terminal or a file: control characters and lone surrogates."""
+    """Escape control characters and lone surrogates, so that the text is safe in a terminal and in a file."""
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 def _format_calls(calls: Sequence[Call]) -> str:
-    """Write the first and the last calls. Equal calls in a row, as while polling, become one line."""
+    """Return the first and the last calls as text. Equal calls in a row, which polling makes, become one line."""
     alike = [list(each) for _, each in groupby(calls, lambda call: (call.verb, call.arguments, call.outcome))]
     lines = [f"  {each[0]}{f' ({len(each)} times in a row)' if len(each) > 1 else ''}" for each in alike]
     left_out = len(lines) - _FIRST_CALLS - _LAST_CALLS

@@ -1,4 +1,4 @@
-"""Waits for jobs. The time that jobs spend in the queue behind jobs of other checks does not count."""
+"""Wait for jobs, with a time limit that excludes the time in the queue behind jobs of other checks."""
 
 import asyncio
 import time
@@ -11,18 +11,18 @@ from intercede.testing.isolation import timeouts
 __all__ = ["IN_QUEUE", "QueueActivity", "Wait", "is_in_queue", "poll"]
 
 IN_QUEUE = "it waits in the queue"
-"""Part of an observation about a job that did not leave the queue in time. It names no option, so that the symptom of a
-known failure is the same for every front end."""
+"""The part of an observation that says that a job did not leave the queue in time. It names no option, so that the
+symptom of a known failure is the same for every front end."""
 _STALL_SECONDS = 120.0
-"""If no job of the run starts or ends for this time, the queue is stalled, and time in it counts. It is twice the time
-of the longest payload."""
+"""The seconds after which the queue counts as stalled if no job of the run starts or ends. Time in a stalled queue
+counts towards time limits. The value is twice the duration of the longest payload."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.3
 
 _S = TypeVar("_S", bound=Mapping[JobHandle, JobStatus])
 
 
 def is_in_queue(status: JobStatus) -> bool:
-    """Return whether a job has not started but may still start."""
+    """Return whether a job is in the queue: its state is QUEUED or HELD."""
     return status.state is JobState.QUEUED or status.state is JobState.HELD
 
 
@@ -35,7 +35,7 @@ class QueueActivity:
         self._seen: dict[JobHandle, JobState] = {}
 
     def watch(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
-        """Record the progress that statuses show."""
+        """Set ``last_progress`` to the current time if the statuses show that a job has left the queue or ended."""
         for handle, status in statuses.items():
             if not is_in_queue(status) and self._seen.get(handle) is not status.state:
                 self._seen[handle] = status.state
@@ -47,7 +47,7 @@ class Wait:
 
     Args:
         activity: The activity of the queue.
-        seconds: The time limit. Time in a queue that makes progress does not count.
+        seconds: The time limit. It excludes time in a queue that makes progress.
         scale: The factor for the time after which a queue counts as stalled.
     """
 
@@ -56,7 +56,7 @@ class Wait:
         self._last_poll = time.monotonic()
         self._waited = 0.0
         self.queue_seconds = 0.0
-        """Seconds that all jobs have spent in a queue that makes progress."""
+        """The seconds during which every unfinished job of the wait was in a queue that makes progress."""
 
     def is_over(self, statuses: Mapping[JobHandle, JobStatus]) -> bool:
         """Take the statuses of a poll into account, and return whether the time is up."""
@@ -73,7 +73,10 @@ class Wait:
 
 
 async def poll(ask: Callable[[], Awaitable[_S]], is_enough: Callable[[_S], bool], waiting: Wait) -> _S:
-    """Poll, with growing pauses, until the statuses meet a condition or the time is up. Return the last statuses."""
+    """Ask for statuses again and again until they meet a condition or the time is up. Return the last statuses.
+
+    The pauses between the queries grow.
+    """
     pause = _FIRST_PAUSE
     while True:
         statuses = await ask()
