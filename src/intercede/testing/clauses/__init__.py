@@ -27,7 +27,7 @@ CLAUSES: Mapping[str, Clause]
 _BACKEND = ("SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG")
 _AREAS = (*_BACKEND, "TRANSPORT", "SCHEDULER")
 _ROLES = ("backend", "transport", "scheduler")
-"""The packages with checks. Each module in them is an area."""
+"""The packages that hold the checks, one package for each role. Each module holds one group of clauses."""
 _ID = re.compile(rf"IC-({'|'.join(_AREAS)})-\d\d")
 _registered: dict[str, Clause] = {}
 

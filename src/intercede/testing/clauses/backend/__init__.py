@@ -1,1 +1,1 @@
-"""The checks of the backend clauses, one file per area. Importing a file registers its clauses."""
+"""The checks of the backend clauses, one file for a group such as IC-FIND. Importing a file registers its clauses."""

@@ -30,9 +30,9 @@ async def _get_texts(backend: BackendDriver, handles: Sequence[JobHandle]) -> li
 async def _wait_for_text(
     backend: BackendDriver, handles: Sequence[JobHandle], is_enough: Callable[[JobHandle, str], bool], within: float
 ) -> tuple[JobHandle | None, list[str]]:
-    """Poll diagnostics until the text of a job that has not ended satisfies a condition, or all jobs have ended.
+    """Poll ``diagnostics`` until the text of an unfinished job satisfies ``is_enough``, or until all jobs have ended.
 
-    Return that job, or None if there is none, and the texts of all jobs.
+    Return a job whose text satisfies the condition, or None if there is no such job, and the last texts of all jobs.
     """
     texts: list[str] = []
 
@@ -64,7 +64,10 @@ async def _wait_for_text(
     ),
 )
 async def check_so_far(context: Context) -> None:
-    """Poll diagnostics of two copies that write forty lines and then wait. Repeat with longer waits if need be."""
+    """Poll ``diagnostics`` of two copies that write forty lines and then wait.
+
+    If both copies end before the lines of one copy are in an answer, repeat with longer waits.
+    """
     last: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -77,9 +80,9 @@ async def check_so_far(context: Context) -> None:
 
 
 async def _watch_both(context: Context, backend: BackendDriver, seconds: float) -> tuple[JobHandle | None, list[str]]:
-    """Poll diagnostics until they have returned the whole text of one copy, and then that of the other copy.
+    """Poll ``diagnostics`` until it has returned the whole text of one copy, and then the whole text of the other copy.
 
-    Stop if both copies end first.
+    Stop early if both copies have ended.
     """
     words = [context.make_token(), context.make_token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
@@ -110,7 +113,10 @@ async def _watch_both(context: Context, backend: BackendDriver, seconds: float) 
     ),
 )
 async def check_repeatable(context: Context) -> None:
-    """Call diagnostics of a job five times, and then wait for one more line. Check exit code and output at the end."""
+    """Call ``diagnostics`` of one job five times. Then poll until the answer holds a line that the job writes later.
+
+    Check the exit code and the output of the job after its end.
+    """
     word = context.make_token()
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
@@ -132,7 +138,7 @@ async def check_repeatable(context: Context) -> None:
 
 
 async def _look_again(context: Context, backend: BackendDriver, handles: Sequence[JobHandle], wanted: str) -> bool:
-    """Call diagnostics four more times, three of them concurrently, and compare the answers.
+    """Call ``diagnostics`` four more times, three of them concurrently, and compare the answers.
 
     Return whether the job is still running afterwards.
     """
@@ -174,7 +180,10 @@ async def _expect_unharmed(context: Context, backend: BackendDriver, handle: Job
     ),
 )
 async def check_diagnostics_keys(context: Context) -> None:
-    """Call diagnostics with the handle of a job, twice, and with handles that name no job. Then pass an empty list."""
+    """Call ``diagnostics`` with a list that holds the handle of a job twice, and handles that name no job.
+
+    Then call ``diagnostics`` with an empty list.
+    """
     async with open_backend(context) as backend:
         good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
         strangers = make_strange_handles(context, good)
@@ -211,7 +220,10 @@ async def check_diagnostics_keys(context: Context) -> None:
     ),
 )
 async def check_stderr_so_far(context: Context) -> None:
-    """Poll diagnostics of a payload that writes to stderr and then waits. Repeat with longer waits if need be."""
+    """Poll ``diagnostics`` of a payload that writes to stderr and then waits.
+
+    If the payload ends before its stderr is in an answer, repeat with longer waits.
+    """
     word = context.make_token()
     last: list[str] = []
     async with open_backend(context) as backend:

@@ -19,21 +19,21 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _FRACTIONS = (0.2, 0.5, 0.8, 0.95)
-"""The times at which the first submits are cancelled, as fractions of the time that a submit takes."""
+"""The times at which the first calls of ``submit`` are cancelled, as fractions of the usual duration of a call."""
 _TRIES = 10
-"""The maximum number of submits to cancel until one of them has started two jobs and returned no handles."""
+"""The maximum number of ``submit`` calls to cancel, to find a call that started two jobs but returned no handles."""
 _COPIES, _SEVERAL = 3, 5
 _LATER = 0.5
-"""Seconds to wait before find is called a second time, in case a cancelled submit still starts jobs."""
+"""Seconds to wait before the second call of ``find``, because a cancelled ``submit`` may still be starting jobs."""
 
 
 async def _expect_found(backend: BackendDriver, tag: str, handles: Sequence[JobHandle], what: str) -> None:
-    """Expect find to return exactly these jobs, each once."""
+    """Expect ``find`` to return exactly the given jobs, each once."""
     _expect_same(await backend.find(tag), handles, what)
 
 
 def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: str) -> None:
-    """Compare the jobs that find returned with those it should return, in any order.
+    """Compare the jobs that ``find`` returned with the expected jobs. Their order may differ.
 
     Raises:
         CheckFailed: A job is missing, unexpected or returned twice.
@@ -121,7 +121,7 @@ def _list_awkward_tags(word: str) -> Mapping[str, str]:
 
 
 _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
-"""Tags that no job has, and that would match every tag if they were interpreted."""
+"""Tags that no job has, and that would match every tag if a backend took them for patterns, queries or code."""
 
 
 @clause(
@@ -212,7 +212,10 @@ async def check_purged_jobs(context: Context) -> None:
     ),
 )
 async def check_cancelled_submits(context: Context) -> None:
-    """Cancel submits at different moments, and find their jobs. Find them again later, and count payloads that ran."""
+    """Cancel calls of ``submit`` at different moments, and find the jobs that they started.
+
+    Later, find these jobs again, and count the payloads that ran.
+    """
     async with open_backend(context) as backend:
         cancelled = await _cancel_submits(context, backend)
         await asyncio.sleep(_LATER)
@@ -227,12 +230,12 @@ async def check_cancelled_submits(context: Context) -> None:
 
 @dataclass(frozen=True)
 class _Cancelled:
-    """A submit that was cancelled.
+    """A call of ``submit`` that was cancelled.
 
     Attributes:
         tag: The tag of the submission.
-        returned: The handles, if submit had returned before it was cancelled; otherwise None.
-        found: The jobs that find returned for the tag.
+        returned: The handles that ``submit`` returned, or None if ``submit`` was cancelled before it returned.
+        found: The jobs that ``find`` returned for the tag.
         ran: The directory in which each payload that ran has left a file.
     """
 
@@ -243,13 +246,17 @@ class _Cancelled:
 
     @property
     def had_started_jobs(self) -> bool:
-        """Whether submit was cancelled before it returned, and after it had started at least two jobs."""
+        """Whether ``submit`` was cancelled before it returned, and after it had started at least two jobs."""
         return self.returned is None and len(self.found) > 1
 
 
 @dataclass
 class _CancelTime:
-    """Chooses when to cancel a submit: at fractions of its time, then by bisection between too early and too late."""
+    """Chooses when to cancel a call of ``submit``.
+
+    The first times are fractions of the usual duration of a call. The later times bisect the interval between a time
+    that was too early and a time that was too late.
+    """
 
     took: float
     early: float = 0.0
@@ -259,11 +266,14 @@ class _CancelTime:
         self.late = self.took
 
     def choose(self, number: int) -> float:
-        """Return the number of seconds after which submit number N is cancelled, counted from 0."""
+        """Return the seconds after which call number N of ``submit`` is cancelled. The first call has number 0."""
         return _FRACTIONS[number] * self.took if number < len(_FRACTIONS) else (self.early + self.late) / 2
 
     def learn(self, seconds: float, *, ended: bool) -> None:
-        """Record that a submit, cancelled after a number of seconds, had ended, or that it had not started two jobs."""
+        """Record that a call of ``submit`` was cancelled too late or too early.
+
+        It was too late if the call had ended, and too early if the call had started fewer than two jobs.
+        """
         if ended:
             self.late = min(self.late, seconds)
             self.early = min(self.early, self.late / 2)
@@ -272,9 +282,9 @@ class _CancelTime:
 
 
 async def _cancel_submits(context: Context, backend: BackendDriver) -> list[_Cancelled]:
-    """Cancel one submit at each fraction of its time, and find the jobs of each submit.
+    """For each fraction, cancel a call of ``submit`` after that fraction of its usual duration, and find its jobs.
 
-    If no submit had started jobs and returned no handles, cancel further submits until one has.
+    Then cancel further calls, at most ten in all, until a call has started two jobs but returned no handles.
     """
     cancel_time, cancelled = _CancelTime(await _time_a_submit(context, backend)), list[_Cancelled]()
     for number in range(_TRIES):
@@ -288,7 +298,7 @@ async def _cancel_submits(context: Context, backend: BackendDriver) -> list[_Can
 
 
 async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
-    """Return the seconds that a submit takes."""
+    """Return the seconds that a call of ``submit`` takes."""
     began = time.monotonic()
     handles = await backend.submit_jobs(context.sh("exit 0"), _SEVERAL)
     took = time.monotonic() - began
@@ -297,9 +307,10 @@ async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
 
 
 async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran: Path) -> _Cancelled:
-    """Cancel a submit after a number of seconds, find the jobs that it had started, and wait until they end."""
+    """Cancel ``submit`` after a number of seconds, find the jobs that it had started, and wait until they end."""
     ran.mkdir()  # noqa: ASYNC240 -- it is one directory
-    # The payload creates a file if it sees the directory of this check. If not, only the subshell ends.
+    # The payload creates a file in the directory of this check, if it sees that directory. The parentheses start a
+    # subshell, because a failed redirection of `:` ends the shell.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
     returned = await _submit_for(backend, spec, seconds)
     found = await backend.find(str(spec.tag))
@@ -312,7 +323,7 @@ async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran:
 
 
 async def _submit_for(backend: BackendDriver, spec: SubmissionSpec, seconds: float) -> list[JobHandle] | None:
-    """Cancel a submit after a number of seconds. Return its handles if it ended before that time, otherwise None."""
+    """Cancel ``submit`` after a number of seconds. Return its handles, or None if it was cancelled before its end."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
     task = asyncio.ensure_future(backend.submit(spec, copies))
     await asyncio.wait({task}, timeout=seconds)

@@ -25,7 +25,7 @@ _LONGEST = 512
     ),
 )
 async def check_round_trip(context: Context) -> None:
-    """Write a handle as JSON, and read it back. Compare the two handles, and wait for the job with the second one."""
+    """Write a handle as JSON, and read it back. Compare the handles. Wait for the job by the handle that was read."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         read = JobHandle.model_validate_json(dump_handle(handle))

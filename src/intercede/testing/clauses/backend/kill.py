@@ -57,7 +57,7 @@ async def check_running_job(context: Context) -> None:
     ),
 )
 async def check_early_kill(context: Context) -> None:
-    """Kill jobs right after submit. Repeat with payloads that take longer to reach their last line if need be."""
+    """Kill jobs right after ``submit`` returns. If a job does not end KILLED, repeat with a longer payload."""
     endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -175,7 +175,7 @@ async def check_killing_twice(context: Context) -> None:
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Kill the middle copy of three. Repeat with longer copies if the copy ended on its own before the kill."""
+    """Kill the middle copy of three. If that copy does not end KILLED, repeat with payloads that run longer."""
     endings: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -243,9 +243,9 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     ),
 )
 async def check_kill_keys(context: Context) -> None:
-    """Call kill with an empty list, and then with the handle of one of two jobs, given twice.
+    """Call ``kill`` with an empty list, and then with a list that holds the first of two jobs twice.
 
-    Check that the other job still runs.
+    Check that the second job has not ended.
     """
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh(_LONG), copies=2)
@@ -298,9 +298,11 @@ async def check_handled_kill(context: Context) -> None:
 
 
 async def _wait_until_started(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
-    """Run another job until it ends. Then wait until diagnostics, if there are any, show that the given jobs are ready.
+    """Give the payloads of the given jobs time to set their signal handlers.
 
-    The wait for the other job takes at most five seconds: with few slots, that job starts after the given jobs end.
+    Run a separate job, and wait at most five seconds for its end. The wait is short, because a resource with few slots
+    starts the separate job only after the given jobs have ended. Then poll ``diagnostics``, if the backend has this capability, until
+    the text of each given job holds the line READY of its payload.
     """
     control = await backend.submit_job(context.sh("exit 0"))
     await backend.wait_for_state(control, within=5, patient=False)
@@ -313,7 +315,7 @@ async def _wait_until_ready(context: Context, backend: BackendDriver, handles: S
     while patience.seconds_left:
         try:
             diagnostics = await backend.get_diagnostics(handles)
-        except Exception:  # noqa: BLE001 -- IC-DIAG-01 checks diagnostics; this check can do without
+        except Exception:  # noqa: BLE001 -- the error is ignored, because IC-DIAG-01 checks ``diagnostics``
             return
         if all(payloads.READY in each.text for each in diagnostics):
             return

@@ -1,4 +1,7 @@
-"""IC-LIFE: a backend can be constructed, entered and left, and its verbs cancelled. It does not change the process."""
+"""IC-LIFE: a backend can be constructed, entered and left, and its verbs can be cancelled.
+
+None of this changes the caller's process.
+"""
 
 import asyncio
 import time
@@ -25,7 +28,10 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _SHARES = (1, 0.5, 0.2)
-"""Factors for the time after which a verb is cancelled. If the verb ended before that, the next factor is tried."""
+"""Factors by which the time before a cancellation is multiplied.
+
+If the verb ended before the cancellation, the next factor is tried.
+"""
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
@@ -41,7 +47,7 @@ _CANCELLED = 10.0
     ),
 )
 async def check_construction(context: Context) -> None:
-    """Construct the object twice in a child process, the second time under an audit hook."""
+    """Construct the subject twice in a child process. An audit hook watches the second construction."""
     await life.check_construction(context, child_functions.watch_backend)
 
 
@@ -59,7 +65,7 @@ async def check_construction(context: Context) -> None:
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter the object, and check that `__aenter__` returns that object."""
+    """Enter a backend, and check that ``__aenter__`` returns the same backend."""
     await life.check_entering(context, context.make_backend)
 
 
@@ -140,9 +146,9 @@ async def check_exception_in_the_body(context: Context) -> None:
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, use and leave an object ten times. Compare the counts after the third time and after the tenth.
+    """Enter, use and leave an object ten times.
 
-    The counts are those of tasks, threads, open descriptors and child processes.
+    Compare the numbers of tasks, threads, open descriptors and child processes after the third and the tenth time.
     """
 
     async def submit_and_ask() -> None:
@@ -209,7 +215,7 @@ async def check_cancelled_verbs(context: Context) -> None:
             await call_verb(context, backend.own, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
-                for share in _SHARES:  # retry sooner until the verb is still running when it is cancelled
+                for share in _SHARES:  # cancel earlier until the verb is still running at that time
                     seconds = part * took * share
                     early = await _cancel_verb(context, backend, verb, handles, seconds)
                     await _expect_usable(backend, verb, seconds, handles)
@@ -224,7 +230,7 @@ async def _cancel_verb(
     context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
     """Cancel a verb after a number of seconds, and return whether it was still running."""
-    # No time limit here: a time limit would end the verb even if the subject ignored the cancellation.
+    # The verb has no time limit here, because the limit would end it even if the subject ignored the cancellation.
     bare = _await_verb(get_method(backend.own, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)

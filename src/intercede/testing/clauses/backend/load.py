@@ -1,4 +1,7 @@
-"""IC-LOAD: unfinished jobs are counted. Other users submit jobs as well, so a check compares only with a minimum."""
+"""IC-LOAD: a backend counts the unfinished jobs of its resource.
+
+Other users submit jobs to the resource, too. So a check requires only that a count is not too low.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,7 +36,10 @@ def _sum_counts(counts: JobCounts) -> int:
     ),
 )
 async def check_unfinished_jobs(context: Context) -> None:
-    """Count jobs through the instance that submitted them, and through another. Repeat with longer jobs if need be."""
+    """Count jobs through the instance that submitted them, and through another instance.
+
+    If a count is too low, repeat with longer jobs.
+    """
     counted: list[str] = []
     async with open_backend(context) as backend, open_backend(context) as other:
         for seconds in payloads.growing_durations(context):
@@ -65,7 +71,10 @@ def _describe_counts(counts: JobCounts) -> str:
     ),
 )
 async def check_states(context: Context) -> None:
-    """Compare the counts with the states of jobs before and after. Repeat with longer jobs if need be."""
+    """Query the states of jobs before and after the counts, and compare the states with the counts.
+
+    If they differ, or if no job was RUNNING both times, repeat with longer jobs.
+    """
     differences: list[str] = []
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -87,9 +96,10 @@ async def check_states(context: Context) -> None:
 
 
 async def _find_difference(backend: BackendDriver, handles: Sequence[JobHandle]) -> tuple[str, int]:
-    """Compare the counts with the states of jobs before and after, and return the difference in words.
+    """Query the states of jobs before and after the counts. Return a description of the difference.
 
-    Jobs whose state changed in between are ignored. The second result is the number of jobs that were RUNNING.
+    The description is empty if no count is too low. Jobs whose state changed between the two queries are ignored. The
+    second result is the number of jobs that were RUNNING in both queries.
     """
     before = await backend.get_statuses(handles)
     counts = await backend.get_counts()
@@ -130,9 +140,9 @@ async def check_ended_jobs(context: Context) -> None:
 
 
 async def _has_fallen(context: Context, backend: BackendDriver, readings: list[int]) -> bool:
-    """Count for ten seconds at most, and return whether a count was lower than one before it.
+    """Poll the count for at most ten seconds. Return whether it was ever lower than an earlier count.
 
-    A right count may rise, since other users submit jobs, but it falls at some time.
+    A correct count may rise, since other users submit jobs, but it falls at some time.
     """
     patience = Deadline(10 * context.scale)
     while True:

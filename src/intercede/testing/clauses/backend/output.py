@@ -47,7 +47,7 @@ async def _get_output(context: Context, script: str, fields: Mapping[str, object
 
 
 def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, bytes]) -> None:
-    """Expect an output to have exactly these files, with these contents."""
+    """Expect an output to have exactly the given files, with the given contents."""
     context.expect(
         output.files.keys() == contents.keys(),
         expected=f"exactly the files {sorted(contents)}",
@@ -64,7 +64,7 @@ _WRITE_MUCH = (
     "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' e >&2\n"
     "printf 'end of out'; printf 'end of err' >&2\n"
 )
-"""A script that writes binary data alternately to both streams.
+"""A script that writes binary data alternately to stdout and stderr.
 
 The data is more than a pipe holds, and has no newline at the end.
 """
@@ -90,7 +90,7 @@ def _describe_difference(came: bytes, wanted: bytes) -> str:
     ),
 )
 async def check_stdout(context: Context) -> None:
-    """Write 256 KiB and some awkward bytes to both streams, and compare stdout."""
+    """Write 256 KiB and some awkward bytes to stdout and to stderr, and compare the fetched stdout."""
     output = await _get_output(context, _WRITE_MUCH, {})
     wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read_output_file(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
@@ -109,7 +109,7 @@ async def check_stdout(context: Context) -> None:
     ),
 )
 async def check_stderr(context: Context) -> None:
-    """Write 256 KiB and some awkward bytes to both streams, and compare stderr."""
+    """Write 256 KiB and some awkward bytes to stdout and to stderr, and compare the fetched stderr."""
     output = await _get_output(context, _WRITE_MUCH, {})
     wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read_output_file(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
@@ -152,7 +152,10 @@ async def check_patterns(context: Context) -> None:
     ),
 )
 async def check_unlisted(context: Context) -> None:
-    """Run a script with inputs, a secret and named streams, once with include_unlisted and once without."""
+    """Run a script that has input files, a secret, and file names for its stdout and stderr. Fetch its output.
+
+    The script runs twice: without and with the option ``include_unlisted``.
+    """
     source, script = context.tmp / "source", context.tmp / "script"
     source.write_text("input", "utf-8")
     script.write_text("mkdir -p sub\necho out; echo err >&2\nprintf listed > listed\nprintf rest > sub/rest\n", "utf-8")
@@ -271,7 +274,7 @@ def _read_tree(directory: Path) -> dict[str, bytes | None]:
     ),
 )
 async def check_fetching_again(context: Context) -> None:
-    """Fetch an output twice into one directory, and once into another. Compare the fetched files."""
+    """Fetch an output twice into one directory, and once into another directory. Compare the fetched files."""
     dest, other = context.tmp / "dest", context.tmp / "other"
     async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
@@ -335,7 +338,10 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
     ),
 )
 async def check_hostile_names(context: Context) -> None:
-    """Let one copy write files with hostile names, whose content is the name, and another copy one plain file."""
+    """Let one copy write files with hostile names, and let another copy write a file with a plain name.
+
+    Each file holds its own name.
+    """
     copies = [CopyVars(environment={"IC_NAMES": "hostile"}), CopyVars(environment={"IC_NAMES": "plain"})]
     script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
     dest = context.tmp / "dest"
@@ -372,7 +378,11 @@ async def check_hostile_names(context: Context) -> None:
     ),
 )
 async def check_links(context: Context) -> None:
-    """Let the payload make links to a file and a directory elsewhere, to one of its files, and to a missing file."""
+    """Let a payload make links in its working directory.
+
+    The links lead to a file and a directory outside of the working directory, to a file that the payload wrote, and to
+    a missing file.
+    """
     script = (
         "echo real > real; ln -s /etc/passwd passwd; ln -s /etc etc; ln -s real alias; ln -s nowhere dangling\n"
         "mkdir sub; ln -s ../../.. sub/up; echo kept > sub/kept\n"
@@ -427,7 +437,7 @@ async def check_special_files(context: Context) -> None:
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Fetch the output of a job with a member that exists, and with a name and a pattern that match no file."""
+    """Fetch output by the name of an existing file, the name of a missing file, and a pattern that matches no file."""
     output = await _get_output(
         context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False
     )
@@ -514,7 +524,7 @@ async def check_unfinished(context: Context) -> None:
             (early,) = await backend.fetch_outputs([handle])
             status = await backend.get_status(handle)
             if status.exit_code == 3:  # noqa: PLR2004 -- the exit code of the payload
-                continue  # the job may have ended before its output was fetched
+                continue  # this attempt shows nothing, because the job may have ended before its output was fetched
             observed = f"ok for a job that is {describe_status(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
             await backend.wait_until_final([handle], within=seconds + 30)

@@ -24,7 +24,7 @@ from intercede.testing.run.driver import open_backend
     ),
 )
 async def check_purged(context: Context) -> None:
-    """Purge an ended job, and query its status through the same instance and another."""
+    """Purge an ended job, and query its status through the same instance and through another instance."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("echo here"))
         await backend.wait_until_final(handles)
@@ -53,7 +53,7 @@ async def check_purged(context: Context) -> None:
     ),
 )
 async def check_unfinished_job(context: Context) -> None:
-    """Purge a job that is running. Repeat with longer jobs if the job may have ended before purge answered."""
+    """Purge a job that is running. Repeat with longer jobs if the job may have ended before ``purge`` returned."""
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
             script, submitted = f": > mark; {payloads.sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
@@ -89,7 +89,7 @@ async def check_unfinished_job(context: Context) -> None:
     ),
 )
 async def check_purging_twice(context: Context) -> None:
-    """Purge an ended job twice, the second time with its handle given twice."""
+    """Purge an ended job twice. In the second call, the list holds the handle of the job twice."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"))
         await backend.wait_until_final(handles)
@@ -140,7 +140,7 @@ async def check_other_copies(context: Context) -> None:
     ),
 )
 async def check_purge_keys(context: Context) -> None:
-    """Call purge with an empty list, and then with one of two ended jobs and with handles that name no job."""
+    """Call ``purge`` with an empty list, and then with one of two ended jobs and with handles that name no job."""
     async with open_backend(context) as backend:
         gone, kept = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         await backend.wait_until_final([gone, kept])

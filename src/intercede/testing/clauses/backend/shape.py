@@ -104,7 +104,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
     ),
 )
 async def check_claims(context: Context) -> None:
-    """Compare the claimed capabilities with the methods of a new object and of one that was entered."""
+    """Compare the claimed capabilities with the methods of a new object and of an entered object."""
     backend = context.make_backend()
     _expect_whole(context, backend, "of a new object")
     async with open_backend(context) as entered:
@@ -135,7 +135,7 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
     ),
 )
 async def check_no_stubs(context: Context) -> None:
-    """Call each verb with a job: for an empty list, a stub might return an empty answer."""
+    """Call each verb with a job. An empty list is not enough, because a stub might return an empty answer for it."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):

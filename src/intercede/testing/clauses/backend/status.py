@@ -67,7 +67,7 @@ async def check_keys(context: Context) -> None:
     ),
 )
 async def check_none_asked(context: Context) -> None:
-    """Call status with an empty list while a job exists."""
+    """Call ``status`` with an empty list while a job exists."""
     async with open_backend(context) as backend:
         await backend.submit_jobs(context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
@@ -93,7 +93,7 @@ async def check_unknown_handles(context: Context) -> None:
         await backend.wait_until_final([good, gone])
         strangers = make_strange_handles(context, good)
         if "purge" in context.capabilities:
-            with suppress(Exception):  # IC-PURGE-01 checks whether purge works
+            with suppress(Exception):  # an error is ignored, because IC-PURGE-01 checks whether `purge` works
                 await backend.purge([gone])
             strangers.append(gone)
         asked = [*strangers, good]
@@ -101,7 +101,7 @@ async def check_unknown_handles(context: Context) -> None:
         pairs = zip(asked, answers.get_each(JobStatus, asked), strict=True)
         for handle, status in (
             (one, other) for one, other in pairs if one != gone
-        ):  # IC-PURGE-01 checks the status of the purged job
+        ):  # the purged job is left out, because IC-PURGE-01 checks its status
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
             context.expect(status.state is wanted, expected=expected, observed=describe_status(status))
@@ -225,7 +225,7 @@ async def check_signals(context: Context) -> None:
     ),
 )
 async def check_final_states_stay(context: Context) -> None:
-    """Query the status of ended jobs many times, through the same instance and another."""
+    """Query the status of ended jobs many times, through the same instance and through another instance."""
     async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
         first = [await backend.get_final_status(handle) for handle in handles]
@@ -459,7 +459,7 @@ async def check_cannot_start(context: Context) -> None:
             try:
                 submission = await backend.submit(spec)
             except UnsupportedSpecError:
-                continue  # the backend checked the program before it submitted the job
+                continue  # this error is allowed, because a backend may check the program before it submits the job
             for status in (await backend.wait_until_final(list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=describe_status(status))
@@ -535,7 +535,7 @@ async def check_forward(context: Context) -> None:
     ),
 )
 async def check_foreign_handle(context: Context) -> None:
-    """Query a handle that has the job of an existing handle, and the name of another resource."""
+    """Query the status of a handle that has the job of an existing handle and the name of another resource."""
     async with open_backend(context) as backend:
         handle = await backend.submit_job(context.sh("exit 0"))
         elsewhere, *_ = make_foreign_handles(context, handle)
@@ -616,7 +616,7 @@ async def _expect_no_process_after_timeout(context: Context, script: str, second
     ),
 )
 async def check_leavers_time_out(context: Context) -> None:
-    """Run a job that exceeds its time limit of two seconds, with children outside its process group and session.
+    """Run a job that starts children outside its process group and session, and exceeds its limit of two seconds.
 
     When the job is reported as timed out, let another job search for the children.
     """

@@ -1,4 +1,7 @@
-"""IC-SUBMIT: the data that a payload receives, and the values and errors of submit."""
+"""IC-SUBMIT: a payload receives the right data.
+
+The verb ``submit`` returns the right values, and raises the right errors.
+"""
 
 import asyncio
 import json
@@ -20,7 +23,7 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 from intercede.testing.run.driver import BackendDriver, open_backend
 
 _SEARCHES, _SUBMISSIONS = 3, 4
-"""The minimum number of searches for the secret, and the maximum number of submissions to reach it."""
+"""How many searches for the secret are needed, and how many submissions are made at most for these searches."""
 
 
 @clause(
@@ -36,7 +39,7 @@ _SEARCHES, _SUBMISSIONS = 3, 4
     ),
 )
 async def check_indices(context: Context) -> None:
-    """Submit three copies, and then one."""
+    """Submit three copies, and then one copy."""
     async with open_backend(context) as backend:
         for copies in (3, 1):
             submission = await backend.submit(context.sh("exit 0"), copies)
@@ -60,7 +63,7 @@ async def check_indices(context: Context) -> None:
     ),
 )
 async def check_unique(context: Context) -> None:
-    """Submit two copies and then one, through each of two instances. Compare the handles."""
+    """Submit two copies and then one copy, through each of two instances. Compare the handles."""
     handles: list[JobHandle] = []
     for _ in range(2):
         async with open_backend(context) as backend:
@@ -85,7 +88,7 @@ async def check_unique(context: Context) -> None:
     ),
 )
 async def check_submit_does_not_wait(context: Context) -> None:
-    """Compare the duration of submit with that of the payload. Repeat with longer payloads until submit is shorter."""
+    """Compare the durations of ``submit`` and the payload. Repeat with longer payloads until ``submit`` is shorter."""
     took = 0.0
     async with open_backend(context) as backend:
         for seconds in payloads.growing_durations(context):
@@ -185,13 +188,14 @@ async def check_variables_of_copies(context: Context) -> None:
             f"should have exited with {_ENDINGS[index]}, ended {_describe_end(status)}",
         )
         for index, status in enumerate(statuses)
-        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks the reported exit code
+        # The exit codes are not compared, because IC-STATUS-06 checks them.
+        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)
     ]
     context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
 def _describe_end(status: JobStatus) -> str:
-    """Describe the status of a copy, and say which variables the copy must have got to exit with its code."""
+    """Describe the status of a copy. Add what its exit code says about the variables that the copy received."""
     meaning = {
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
@@ -214,7 +218,7 @@ def _describe_end(status: JobStatus) -> str:
     ),
 )
 async def check_secrets(context: Context) -> None:
-    """Let each of three copies check its own secret, and search for the secrets of the others."""
+    """Let each of three copies check its own secret, and search for the secrets of the other copies."""
     contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
     copies = [
         CopyVars(
@@ -258,7 +262,11 @@ async def check_secrets(context: Context) -> None:
     ),
 )
 async def check_secrecy(context: Context) -> None:
-    """Submit with a secret, and let submissions with a secret fail. Search for the secret locally and in the job."""
+    """Submit jobs with a secret. Then call ``submit`` with the secret and with requests that are refused.
+
+    Search for the secret in the processes of this machine, in handles, statuses, errors and log records, and in the
+    jobs.
+    """
     secret = f"{context.make_token()}{context.make_token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
     async with open_backend(context) as backend:
@@ -387,9 +395,9 @@ async def check_executables(context: Context) -> None:
     ),
 )
 async def check_files_may_go(context: Context) -> None:
-    """Submit a script and an input file, and delete both files as soon as submit has returned."""
+    """Submit a script and an input file, and delete both files as soon as ``submit`` has returned."""
     source = _write_file(context, b"here\n")
-    # If the payload can see the caller's file, the payload waits for some time until the file is deleted.
+    # If the payload can see the caller's file, it waits for a limited time for the file to be deleted.
     waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
@@ -463,10 +471,10 @@ async def _expect_refused(context: Context, backend: BackendDriver, spec: Submis
     except UnsupportedSpecError:
         await _expect_nothing_started(context, backend, spec, what)
     except ResourceError:
-        pass  # the resource refused it
+        pass  # this error is allowed, because the resource refused the request
     else:
         for handle in submission.handles.values():
-            # The job may also wait for ever for the missing resource: that does not count as success.
+            # An accepted job may wait for ever for what does not exist. Waiting does not count as success.
             status = await backend.wait_for_state(handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=describe_status(status))
 
@@ -590,7 +598,8 @@ async def check_nested(context: Context) -> None:
         inner = await _read_variables(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:
-            # A value, such as the number of a slot, may be equal by chance. Then one more job is likely to have it.
+            # Jobs may have the same value by chance, such as the number of a slot. So a value that a fourth job has,
+            # too, is ignored.
             again = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
@@ -600,7 +609,7 @@ async def check_nested(context: Context) -> None:
 def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
     """Return the specification of a job that writes the name of its machine and its variables to a file.
 
-    The job does not write them to stdout, which a report would show.
+    The job writes no variables to stdout, because a report shows stdout.
     """
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
@@ -632,7 +641,10 @@ async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHand
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
-    """Submit a job from a child process with given variables. A file passes the variables, since they may be secret."""
+    """Submit a job from a child process that has the given variables.
+
+    The variables are passed to the child process in a file, since they may be secret.
+    """
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
     spec = _show_variables(context).model_dump_json()

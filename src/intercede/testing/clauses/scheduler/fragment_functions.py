@@ -43,7 +43,7 @@ _PRIVATE_FILE = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Matches a private file in a place where a script names a file. In other places the same words are allowed."""
+"""Matches the name of a private file where a script names a file. In other places, the name is an ordinary word."""
 _COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
 _PROBE = """\
 mkdir -p "$submission/copies/0/work" || exit

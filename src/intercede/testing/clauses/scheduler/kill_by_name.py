@@ -33,7 +33,7 @@ _QUERIES: tuple[Verb, ...] = ("status", "list")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
 _Marks = Mapping[str, str]
-"""Maps a native id to its mark: the text that differs from that of another job with the same number."""
+"""Maps a native id to its mark: the part that differs between two jobs to which the queue gave the same number."""
 
 
 @clause(
@@ -51,12 +51,15 @@ _Marks = Mapping[str, str]
     ),
 )
 async def check_kill_by_name(context: Context) -> None:
-    """Run kill_script and list_script. The queue lists jobs with the right names, with wrong names, or not at all."""
+    """Run ``kill_script`` and ``list_script``. The queue lists jobs with right names, with wrong names, or no jobs."""
     await run_probe(context, probe_kill_by_name)
 
 
 def probe_kill_by_name(part: Callable[[], object], tmp: Path) -> None:
-    """Run kill_script and list_script while the queue gives recorded answers, the same with other names, or none."""
+    """Run ``kill_script`` and ``list_script``.
+
+    The queue gives recorded answers, recorded answers with other names of jobs, or an empty answer.
+    """
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -138,7 +141,7 @@ def _split(word: str) -> list[str]:
 
 
 def _strip_numbers(call: Sequence[str]) -> tuple[str, ...]:
-    """Return a call without its numbers, so that queries for different jobs are equal."""
+    """Return a called command without its words that contain digits, so that queries for different jobs are equal."""
     return tuple(word for word in call if not any(map(str.isdigit, word)))
 
 
@@ -152,7 +155,7 @@ def _expect_by_name(
         return
     calls = sandbox.run("list", text, listing=theirs)
     if any(recording.submission_id in word for call in calls for word in call):
-        return  # the command passes the name, so the queue compares it
+        return  # the queue compares names, because the command passes the name to the queue
     found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.submission_id} if the queue lists only jobs of another name"

@@ -77,6 +77,6 @@ def _list_whole_answers(scheduler: Scheduler) -> Iterator[Recording]:
 
 
 def _list_good_codes(scheduler: Scheduler, method: str) -> set[int]:
-    """Return the exit codes that come with good answers in the recordings."""
+    """Return the exit codes of the recorded answers that a parser must accept."""
     mine = [each for each in load_recordings(scheduler) if f"parse_{each.verb}" == method]
     return {each.returncode for each in mine if not isinstance(each.expected, Raises)}

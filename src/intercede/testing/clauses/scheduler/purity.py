@@ -36,7 +36,7 @@ _SEEDS = ("1", "2", "3")
 """The seeds of the string hashes in three processes."""
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
 _READ_CLOCK: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
-"""Functions that read the clock if they get at most this many arguments."""
+"""Maps a function to a number of arguments. With this number or fewer, the function reads the clock."""
 _SYSTEM = re.compile(
     "access|getcwdb?|gete?[ug]id|getloadavg|getlogin|getp?pid|getrandom|listdir|l?stat|readlink|scandir|"
     "sched_getaffinity|times|uname|urandom"
@@ -100,11 +100,11 @@ def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
 
 
 def _list_homes(scheduler: Scheduler) -> Iterator[str]:
-    """Yield the directories of the scheduler's code, whose files may be read."""
+    """Yield the directories that hold the scheduler's code. The scheduler may read the files in these directories."""
     for each in type(scheduler).__mro__[:-1]:
         try:
             yield str(Path(getfile(each)).parent)
-        except (TypeError, OSError):  # a built-in
+        except (TypeError, OSError):  # the class is a built-in
             continue
 
 
@@ -128,7 +128,8 @@ def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[objec
     ):
         yield from list_questions(("17", "a.0"), said, 3)
     listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
-    # Before these calls are repeated, the scheduler has parsed recorded answers about the same jobs.
+    # All calls are made twice. Before the second time, the scheduler parses recorded answers about the jobs of these
+    # calls. A scheduler that remembers such an answer then returns another result.
     yield from ((f"parse_{each.verb}", (each.ids, make_result())) for each in listings)
     yield from map(get_question, load_recordings(scheduler))
 

@@ -55,7 +55,7 @@ _SECONDS = 15.0
     ),
 )
 async def check_data_is_data(context: Context) -> None:
-    """Run the fragments with hostile text, in a sandbox in which every command but harmless tools is a stub."""
+    """Run the fragments with hostile text in a sandbox. Its commands are stubs, except for a few harmless tools."""
     await run_probe(context, probe_shell, within=2 * SECONDS)
 
 

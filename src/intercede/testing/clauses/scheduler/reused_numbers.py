@@ -1,4 +1,4 @@
-"""IC-SCHEDULER: native ids and listings hold more than a number, which the queue may use again."""
+"""IC-SCHEDULER: native ids and listings hold more than a job's number, because the queue may use the number again."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,12 +31,18 @@ from intercede.testing.run.context import Context, format_value
     ),
 )
 async def check_reused_numbers(context: Context) -> None:
-    """Check recorded ids. Then parse recorded listings in which the same numbers have other names."""
+    """Check that recorded native ids hold more than a number.
+
+    Then parse recorded listings in which the same numbers belong to jobs with other names.
+    """
     await run_probe(context, probe_reused_numbers)
 
 
 def probe_reused_numbers(part: Callable[[], object], _tmp: Path) -> None:
-    """Check recorded ids. Then parse recorded listings in which the same numbers have other names."""
+    """Check that recorded native ids hold more than a number.
+
+    Then parse recorded listings in which the same numbers belong to jobs with other names.
+    """
     scheduler = make_scheduler(part)
     known = list_submissions(scheduler)
     for submission_id, ids in known.items():

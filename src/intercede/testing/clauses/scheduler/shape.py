@@ -30,18 +30,19 @@ from intercede.testing.run.context import Context
     ),
 )
 async def check_shape(context: Context) -> None:
-    """Check a new object with the gate of the registry, and call tool_environment."""
+    """Check a new object with the gate of the registry, and call ``tool_environment``."""
     problems = cast("list[str]", await run_probe(context, probe_shape))
     expected = "every method of the contract's Scheduler"
     context.expect(not problems, expected=expected, observed="; ".join(problems))
 
 
 def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
-    """Return the problems that the gate of the registry finds, and those of ``tool_environment``."""
+    """Return the problems that the registry's gate finds, and the problems of the answer of ``tool_environment``."""
     scheduler = make_scheduler(part)
     problems = list(find_violations(scheduler, "schedulers"))
     try:
         write_api(scheduler)
     except PluginContractError as error:
-        problems += (" ".join(each.split()) for each in error.violations)  # a report shows the first line only
+        # Each problem is joined into one line, because a report shows only its first line.
+        problems += (" ".join(each.split()) for each in error.violations)
     return problems

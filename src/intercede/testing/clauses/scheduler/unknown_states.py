@@ -69,9 +69,10 @@ def _find_places(text: str, word: str) -> list[re.Match[str]]:
 
 
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
-    """Yield each fake word with answers in which it replaces all occurrences of a word, and then only one of them.
+    """Yield fake words, each with a recording in which the fake word replaces a given word.
 
-    The word may have another meaning in some of its places.
+    The first recording for a fake word has all occurrences of the given word replaced. Each further recording has one
+    occurrence replaced, because the given word may have another meaning in some places.
     """
     places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _make_fakes(word):
@@ -88,7 +89,10 @@ def _split_between(text: str, places: list[re.Match[str]]) -> list[str]:
 
 
 def _make_fakes(word: str) -> tuple[str, ...]:
-    """Return several words of the same form as a given one. A single letter or number may have a meaning by chance."""
+    """Return several words of the same form as a given word.
+
+    One word is not enough, because a letter or a number may happen to be a real state.
+    """
     if word.isdecimal():
         return "97", "83", "71"
     fakes = ("J", "Y", "V") if len(word) == 1 else ("XYZZY", "QJXV", "ZXJQ")

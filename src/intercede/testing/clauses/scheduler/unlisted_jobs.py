@@ -46,12 +46,15 @@ _ABOUT_JOBS = ("parse_status", "parse_kill")
     ),
 )
 async def check_unlisted_jobs(context: Context) -> None:
-    """Parse listings for jobs whose ids resemble listed ids. Then parse truncated, shuffled and arbitrary bytes."""
+    """Parse listings, and ask for jobs whose ids resemble listed ids.
+
+    Then parse truncated answers, shuffled answers and arbitrary bytes.
+    """
     await run_probe(context, probe_unlisted_jobs)
 
 
 def probe_unlisted_jobs(part: Callable[[], object], _tmp: Path) -> None:
-    """Parse listings for jobs that were never listed. Then parse damaged recordings and arbitrary bytes."""
+    """Parse listings, and ask for jobs that are not listed. Then parse damaged recordings and arbitrary bytes."""
     scheduler = make_scheduler(part)
     for listing in _list_listings(scheduler):
         _expect_only_listed(scheduler, listing)
@@ -78,7 +81,7 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
 
 
 def _get_by_id(found: object) -> Mapping[str, object]:
-    """Return the mapping that a parser returned, or an empty one if it raised an error."""
+    """Return the mapping that a parser returned, or an empty mapping if the parser raised an error."""
     return cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
 
 

@@ -1,1 +1,1 @@
-"""Helpers for checks: payloads, programs for child processes, and functions that several areas share."""
+"""Helpers for checks: payloads, programs for child processes, and functions that several modules of checks share."""

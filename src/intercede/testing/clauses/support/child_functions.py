@@ -68,7 +68,7 @@ def _watch_construction(child: ChildContext, make: Callable[[], object]) -> None
     second = make()
     watch.is_on = False
     child.report(watch.seen)
-    del second  # deleted after the watch has ended: the deletion is not part of the construction
+    del second  # it is deleted only after the watch, because the deletion is not part of the construction
 
 
 class _ConstructionWatch:
@@ -105,12 +105,15 @@ def _is_writing(arguments: tuple[object, ...]) -> bool:
 
 
 async def report_changes(child: ChildContext) -> None:
-    """Use every verb, and report which parts of the process have changed: names only, since values may be secret.
+    """Use every verb, and report the names of the parts of the process that have changed.
+
+    Values are not reported, since they may be secret.
 
     The arguments are the tag of the job, and a directory.
     """
     tag, directory = child.arguments
-    # This process inherited its directory and its umask from its parent process, in which the subject may change them.
+    # This process sets its own directory and umask first, because it inherited them from its parent process. The
+    # subject may have changed them in the parent process.
     os.chdir(directory)
     os.umask(0o022)
     backend = child.subject.make_backend()
@@ -207,7 +210,7 @@ async def read_inherited_stdin(child: ChildContext) -> None:
 
 
 async def send_through_cat(child: ChildContext) -> None:
-    """Send pieces through `cat`. Report how many bytes came back, and by how many MiB the peak of memory grew.
+    """Send pieces through `cat`. Report how many bytes came back, and by how many MiB the peak memory use grew.
 
     The arguments are the size of a piece and the number of pieces.
     """

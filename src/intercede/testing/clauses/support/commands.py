@@ -44,7 +44,7 @@ def describe_result(result: CommandResult) -> str:
 
 
 def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) -> None:
-    """Expect bytes to be equal, and show the first that differ."""
+    """Expect bytes to be equal, and show the first bytes that differ."""
     if observed == expected:
         return
     if expected.startswith(observed):
@@ -65,7 +65,7 @@ def _describe_rest(data: bytes, index: int) -> str:
 
 
 def numbers_script(last: int) -> str:
-    """Return a command of sh that writes the numbers from 1 to the last one, each on a line, so that any loss shows."""
+    """Return an sh command that writes the numbers from 1 to ``last``, one on each line, so that any loss shows."""
     return f"seq 1 {last}"
 
 
@@ -81,7 +81,7 @@ Run = asyncio.Future[Outcome[CommandResult]]
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
     """Start a run, and return a future whose result holds the run's answer or its error.
 
-    A SystemExit that a task raised would end the event loop.
+    The error is not raised in the task, because a SystemExit that a task raises would end the event loop.
     """
     return asyncio.ensure_future(capture_outcome(awaitable))
 
@@ -117,7 +117,7 @@ class RecordingSink:
         self._holds = holds
         self._second = asyncio.Event()
         self.begun = asyncio.Event()
-        """Set when the first piece is written."""
+        """The event that is set when the first piece is written."""
         self._busy = False
 
     @property
@@ -126,7 +126,7 @@ class RecordingSink:
         return b"".join(each for each in self.pieces if isinstance(each, bytes))
 
     async def write(self, data: bytes) -> None:
-        """Keep a piece, after some iterations of the event loop."""
+        """Store a piece of the output, and return after some iterations of the event loop."""
         if self._busy:
             self._second.set()
         self._busy = True
@@ -141,7 +141,7 @@ class RecordingSink:
 
     @property
     def has_overlap(self) -> bool:
-        """Whether a piece was written before the write of another had returned."""
+        """Whether the write of one piece began before the write of another piece had returned."""
         return self._second.is_set()
 
 

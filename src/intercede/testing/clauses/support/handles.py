@@ -41,9 +41,9 @@ def read_handles(reported: object) -> list[JobHandle]:
 
 
 def make_unknown_handle(handle: JobHandle) -> JobHandle:
-    """Make a handle of the same resource and form that names no job.
+    """Make a handle that names no job, with the resource and the form of a given handle.
 
-    Letters are rotated, and digits become nines, which is far beyond any real number.
+    Letters are rotated, and digits become nines, because a number of nines is far beyond any real number.
     """
     rotated = "".join("9" if letter.isdigit() else letter for letter in handle.job.translate(_ROTATED))
     if rotated.isdigit():

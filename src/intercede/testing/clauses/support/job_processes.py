@@ -13,10 +13,11 @@ _SEARCHES = 10
 
 
 async def wait_until_seen(backend: BackendDriver, word: str) -> None:
-    """Let jobs search for processes that have a word in their arguments.
+    """Let jobs search for processes that have a word in their arguments, until the processes are seen.
 
-    Stop when two consecutive jobs find the same number, at least two. A search on another node, or one that starts
-    after the other job has ended, finds no process, and finds none later either.
+    The processes are seen if two consecutive jobs find the same number of processes, at least two. The number of
+    searches is limited, because a search on another node finds no process. The search also stops if a job does not end
+    in time, because that job may start only after the processes have ended.
     """
     before = 0
     for _ in range(_SEARCHES):
@@ -29,7 +30,7 @@ async def wait_until_seen(backend: BackendDriver, word: str) -> None:
 
 
 async def expect_none_left(backend: BackendDriver, word: str, expected: str) -> None:
-    """Let up to three jobs search for processes with a word in their arguments, until one finds none.
+    """Let up to three jobs search for processes with a word in their arguments, until one job finds no process.
 
     Raises:
         CheckFailed: Each job found such a process.

@@ -1,4 +1,7 @@
-"""Marks: the parts of native ids that differ between jobs with the same number, since queues use numbers again."""
+"""Marks: the parts of native ids that differ between jobs with the same number.
+
+A queue may give a number that it has used to another job.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +15,10 @@ __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _LONG, _LONG_NUMBER = 8, 10
-"""The minimum lengths of a word and of a number, such as seconds since 1970, that a queue never uses again."""
+"""The minimum length of a word, and the minimum length of a number, that a queue never uses again.
+
+A time in seconds since 1970 is such a number.
+"""
 
 
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
@@ -49,7 +55,7 @@ def _is_long(word: str) -> bool:
 
 
 def find_number(job: str, mark: str) -> str | None:
-    """Return the number in a native id besides its mark, or None if there is no number."""
+    """Return the number in a native id outside of its mark, or None if the id has no such number."""
     match = re.search("[0-9]+", job.replace(mark, ""))
     return match and match[0]
 
@@ -60,7 +66,7 @@ def make_another(mark: str) -> str:
 
 
 def swap_marks(text: str, marks: Iterable[str]) -> str:
-    """Return an answer in which each mark is replaced by another, as if other jobs had the same numbers."""
+    """Return an answer in which each mark is replaced by another mark, as if other jobs had the same numbers."""
     for mark in sorted(set(marks)):
         text = text.replace(mark, make_another(mark))
     return text

@@ -13,7 +13,7 @@ __all__ = ["expect_payload_ok", "group_by_text", "read_output_file"]
 
 
 def read_output_file(path: object, what: str) -> bytes:
-    """Read a file that an answer names.
+    """Return the content of a file that ``fetch_output`` named in its answer.
 
     Raises:
         CheckFailed: The path is None, or names no regular file that can be read.
@@ -45,7 +45,7 @@ async def expect_payload_ok(
 
 
 def group_by_text(texts: Iterable[tuple[int, str]]) -> str:
-    """Join the texts of copies, and write a text that several copies share only once: ``copies 0, 2 ended FAILED``."""
+    """Join the texts of copies. A text that several copies have is written once: ``copies 0, 2 ended FAILED``."""
     same: dict[str, list[str]] = {}
     for index, text in texts:
         same.setdefault(text, []).append(str(index))

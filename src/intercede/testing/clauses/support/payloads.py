@@ -76,13 +76,18 @@ DEAF = f"""\
 trap '' {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
-"""The beginning of a script that ignores signals, as its child processes do. ``count N`` sleeps for N seconds."""
+"""The beginning of a script that ignores signals. ``count N`` sleeps for N seconds.
+
+The child processes of the script ignore signals, too.
+"""
 
 LEAVERS = """\
 ! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
 ! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
 """
-"""The beginning of a script that starts a child in a new process group and one in a new session, if the tools exist.
+"""The beginning of a script that starts a child in a new process group and another child in a new session.
+
+The first child is started only if the machine has the command ``timeout``, and the second only if it has ``setsid``.
 
 Each child has the first argument of the script among its own arguments, so that a search can find the child.
 """
@@ -125,5 +130,5 @@ def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
 
 
 def check_file_script(name: str, content: bytes, otherwise: int) -> str:
-    """Return a line for a script that begins with HEX. The line exits with the given code if a file differs."""
+    """Return a line for a script that begins with HEX. The line ends the script if a file has the wrong content."""
     return f'[ "$(hex < \'{name}\')" = "{to_hex(content)}" ] || exit {otherwise}\n'

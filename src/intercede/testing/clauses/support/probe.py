@@ -16,9 +16,12 @@ from intercede.testing.subjects.child import ChildContext
 __all__ = ["ALL_SECONDS", "SECONDS", "Probe", "call_probe", "run_probe"]
 
 SECONDS = 60.0
-"""The time limit of a probe."""
+"""The time limit of a probe, in seconds."""
 ALL_SECONDS = 300.0
-"""The time limit of a check that probes: it also waits for the child processes of other checks, which may hang."""
+"""The time limit of a check that runs a probe, in seconds.
+
+The check waits for the child processes of other checks, and these processes may hang.
+"""
 _SEED = "PYTHONHASHSEED"
 
 Probe = Callable[[Callable[[], object], Path], object]
@@ -41,7 +44,8 @@ async def run_probe(context: Context, probe: Probe, seed: str = "", within: floa
     name = f"{probe.__module__}:{probe.__qualname__}"
     tmp = context.tmp / f"probe{seed}"
     tmp.mkdir()
-    what = "asking the scheduler"  # a parser may end its process
+    # A failure names this action, because a parser may end the child process.
+    what = "asking the scheduler"
     report = await context.run_child(call_probe, name, str(tmp), seed, what=what, within=within)
     ending = cast("dict[str, object]", report)
     if "error" in ending:
@@ -57,9 +61,11 @@ def call_probe(child: ChildContext) -> None:
     The arguments are the probe's name, its directory, and the seed of the string hashes.
     """
     name, tmp, seed = child.arguments
-    if seed and os.environ.get(_SEED) != seed:  # the seed is read when an interpreter starts
+    # The interpreter is started again with the seed, because it reads the seed only when it starts.
+    if seed and os.environ.get(_SEED) != seed:
         child.start_again(Path(tmp, "request"), **{_SEED: seed})
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # or hypothesis writes Unicode tables to the working directory
+    # Without this variable, hypothesis writes Unicode tables to the working directory.
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp
     child.report(_describe_end(name, child.subject.make_plugin, Path(tmp)))
 
 

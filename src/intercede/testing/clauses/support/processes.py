@@ -16,7 +16,7 @@ from intercede.testing.isolation.timeouts import Deadline
 __all__ = ["count_belongings", "measure_growth", "measure_pause", "read_descendants"]
 
 _GROWTH = 4
-"""The smallest growth of a count that is a leak. A smaller growth may be that of a pool that is still filling."""
+"""The smallest growth of a count that is a leak. A pool that is still filling may cause a smaller growth."""
 _PROC = Path("/proc")
 
 
@@ -28,7 +28,8 @@ def count_belongings() -> Mapping[str, int]:
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
-        # Process 1 of a container is also the parent of processes that detached themselves.
+        # No child processes of process 1 are counted, because process 1 of a container is also the parent of all
+        # processes that detached themselves.
         "child processes": sum(parent == os.getpid() != 1 for parent in _get_parents().values()),
     }
 
@@ -56,7 +57,7 @@ async def measure_pause(awaitable: Awaitable[object]) -> float:
 
 
 def read_descendants() -> Iterator[tuple[int, bytes]]:
-    """Yield the argument list and environment of every process that descends from this one."""
+    """Yield the argument list and environment of every process that descends from this process."""
     parents = _get_parents()
     for pid in parents:
         if os.getpid() in _list_ancestors(pid, parents):

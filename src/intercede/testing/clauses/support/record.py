@@ -130,7 +130,7 @@ def _write_recording(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command, and return its exit code."""
+    """Run the command ``record``, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m intercede.testing record", description=__doc__)
     parser.add_argument("name", help="the scheduler: a registered name, or a configuration in JSON")
     parser.add_argument("directory", type=Path, help="where recorded.json is written")
@@ -145,7 +145,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     asked.directory.mkdir(parents=True, exist_ok=True)
     path = asked.directory / "recorded.json"
-    lines = ",\n".join(map(json.dumps, recordings))  # a line for each recording, so that changes are easy to review
+    # Each recording is written on its own line, so that changes are easy to review.
+    lines = ",\n".join(map(json.dumps, recordings))
     path.write_text(f"[\n{lines}\n]\n", "utf-8")
     print(f"{path}: {len(recordings)} recordings. Read what they expect before you ship them.")  # noqa: T201 -- as above
     return 0

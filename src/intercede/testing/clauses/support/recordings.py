@@ -53,11 +53,11 @@ EXAMPLE = """\
 
 
 class Raises(_Data):
-    """The result of a recording whose parser must raise an error."""
+    """The expected result of a recording for which the parser must raise an error."""
 
     raises: Literal["SchedulerError", "LimitError"]
     retryable: bool | None = None
-    """The value of ``retryable`` of the error. None means that any value is accepted."""
+    """The value that ``retryable`` of the error must have. None means that any value is accepted."""
 
 
 class _Answer(_Data):
@@ -77,7 +77,7 @@ class _Answer(_Data):
 
 
 class SubmitRecording(_Answer):
-    """The answer of the fragment that submits."""
+    """The answer of the fragment that submits jobs."""
 
     verb: Literal["submit"]
     batch: Batch
@@ -85,7 +85,7 @@ class SubmitRecording(_Answer):
 
 
 class StatusRecording(_Answer):
-    """The answer of the fragment that lists. Only the given fields of a status are compared."""
+    """The answer of the fragment that queries statuses. Only the fields that the recording gives are compared."""
 
     verb: Literal["status"]
     ids: tuple[NativeId, ...]
@@ -93,7 +93,7 @@ class StatusRecording(_Answer):
 
 
 class KillRecording(_Answer):
-    """The answer of the fragment that kills. Only the given fields of an outcome are compared."""
+    """The answer of the fragment that kills jobs. Only the fields that the recording gives are compared."""
 
     verb: Literal["kill"]
     ids: tuple[NativeId, ...]
@@ -101,7 +101,7 @@ class KillRecording(_Answer):
 
 
 class ListRecording(_Answer):
-    """The answer of the fragment that finds a submission."""
+    """The answer of the fragment that finds the jobs of a submission."""
 
     verb: Literal["list"]
     submission_id: SubmissionId
@@ -119,7 +119,7 @@ def list_places(scheduler: object) -> list[Path]:
     for each in type(scheduler).__mro__:
         try:
             file = Path(inspect.getfile(each))
-        except (TypeError, OSError):  # a built-in
+        except (TypeError, OSError):  # the class is a built-in
             continue
         word = file.parent.name if file.stem == "__init__" else file.stem
         found += [file.parent / "recordings" / word, file.parent / "recordings"]
@@ -127,7 +127,9 @@ def list_places(scheduler: object) -> list[Path]:
 
 
 def load_recordings(scheduler: object) -> tuple[Recording, ...]:
-    """Read the recordings of a scheduler from the first directory that has any. If none has, return an empty tuple.
+    """Read the recordings of a scheduler from the first directory that has recordings.
+
+    Return an empty tuple if no directory has recordings.
 
     Raises:
         CheckFailed: A file does not have the format that the module describes.
@@ -146,7 +148,7 @@ def read_recordings(file: Path) -> Iterator[Recording]:
     """
     try:
         data: object = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # RecursionError: too many nested brackets
+    except (OSError, ValueError, RecursionError) as error:  # too many nested brackets cause a RecursionError
         raise CheckFailed(f"a recording in {file}", f"it is not valid JSON: {error}") from error
     for number, each in enumerate(cast("list[object]", data) if isinstance(data, list) else [data]):
         try:

@@ -15,9 +15,9 @@ from intercede.testing.clauses.support.scheduler_questions import SUBMISSION_ID
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 
 CANARY = "icpwned"
-"""The name of a command that is only in data. If it is called, data was interpreted by the shell."""
+"""The name of a command that occurs only in hostile data. If the command is called, a shell interpreted data."""
 GLOBBED = "xglobbed"
-"""A file in the working directory of each fragment. If it is an argument, a pattern in data was expanded."""
+"""A file in the working directory of each fragment. If its name is an argument, a shell expanded a pattern in data."""
 _HARMLESS = (
     "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold",
     "grep", "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd",
@@ -91,7 +91,10 @@ class Sandbox:
         return list(_read_calls(self._log.read_bytes()))
 
     def find_injection(self, calls: Sequence[Sequence[str]]) -> str:
-        """Describe how the last run shows that a shell interpreted data. If no shell did, the text is empty."""
+        """Return a description of how a shell interpreted data in the last run.
+
+        The description is empty if no shell interpreted data.
+        """
         if any(call[0] == CANARY for call in calls):
             return f"it ran the command {CANARY!r} that is part of the text"
         if any(path.name == CANARY for path in self._root.rglob("*")):

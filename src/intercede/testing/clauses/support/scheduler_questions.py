@@ -70,7 +70,7 @@ def get_api(scheduler: Scheduler) -> str:
     """Return the shell functions that fragments of a scheduler may call, as a backend writes them.
 
     Raises:
-        CheckFailed: The tool_environment of the scheduler is invalid.
+        CheckFailed: The answer of the scheduler's ``tool_environment`` is invalid.
     """
     try:
         return write_api(scheduler)
@@ -130,10 +130,10 @@ def _is_script(text: str) -> bool:
 
 
 def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Call a parser, and return a value of the types of the contract, or the error that it raised.
+    """Call a parser, and return a copy of its answer, or the error that the parser raised.
 
     Raises:
-        CheckFailed: The value or the error is of another type.
+        CheckFailed: The answer or the error is not of a type that the contract allows.
     """
     value = call_method(scheduler, method, *arguments)
     if isinstance(value, IntercedeError):
@@ -147,7 +147,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
 
 
 def get_question(recording: Recording) -> tuple[str, tuple[object, ...]]:
-    """Return the parser for a recording, and its arguments."""
+    """Return the parser for a recording, and the arguments for that parser."""
     match recording:
         case SubmitRecording():
             return "parse_submit", (recording.batch, recording.result)
@@ -164,7 +164,7 @@ def parse_recording(scheduler: Scheduler, recording: Recording) -> object:
 
 
 def list_answers(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
-    """Return the recordings of one kind whose parser must not raise an error."""
+    """Return the recordings of one kind that a parser must accept without an error."""
     mine = [each for each in load_recordings(scheduler) if isinstance(each, kind)]
     return [each for each in mine if not isinstance(each.expected, Raises)]
 

@@ -24,20 +24,23 @@ OPTIONAL: Mapping[str, Capability] = MappingProxyType(
         "diagnostics": "diagnostics",
     }
 )
-"""Each optional verb and its capability. Called in this order, each verb still finds jobs."""
+"""Each optional verb and its capability. ``purge`` follows ``fetch_output`` and ``kill``, because it removes jobs."""
 
 
 def list_verbs(context: Context) -> list[str]:
-    """Name the essential verbs, and those of every capability that the subject claims."""
+    """Return the names of the essential verbs, and of the verbs of every capability that the subject claims."""
     optional = [verb for verb, capability in OPTIONAL.items() if capability in context.capabilities]
     return ["submit", "status", *optional]
 
 
 def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = ()) -> dict[str, object]:
-    """Map the names of a verb's parameters, in positional order, to arguments. A submitted payload ends at once."""
+    """Map the parameter names of a verb, in positional order, to harmless arguments.
+
+    For ``submit``, the payload ends at once.
+    """
     if verb == "submit":
         spec = context.sh("exit 0")
-        context.tags[str(spec.tag)] = None  # if the call is cancelled, its jobs are found and purged
+        context.tags[str(spec.tag)] = None  # the jobs of a cancelled call are found and purged by this tag
         return {"spec": spec, "copies": 1}
     if verb == "find":
         return {"tag": context.make_token()}
@@ -60,7 +63,9 @@ def get_method(backend: JobBackend, verb: str) -> Verb:
 
 
 async def call_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
-    """Await a verb with harmless arguments and a time limit, and return its answer. Submitted jobs are remembered.
+    """Await a verb with harmless arguments and a time limit, and return its answer.
+
+    The jobs of ``submit`` are ended and purged when the check has ended.
 
     Raises:
         CheckFailed: The verb cannot be awaited, or does not end in time.

@@ -46,7 +46,10 @@ def _long_command(context: Context) -> list[str]:
 
 
 async def _expect_end(context: Context, run: commands.Run, when: str) -> None:
-    """Expect a run to end in time. The run must have no time limit, which would end the run in any case."""
+    """Expect a run to end in time.
+
+    The run must have no time limit of its own, because such a limit would end the run in any case.
+    """
     await Deadline(_ENDS_WITHIN * context.scale).wait_for_tasks({run})
     context.expect(
         run.done(),
@@ -115,7 +118,7 @@ async def check_cancelling(context: Context) -> None:
 
 
 async def _fail_after_a_piece(error: Exception, after: commands.RecordingSink | None = None) -> AsyncIterator[bytes]:
-    """Yield a piece, and then raise an error: at once, or after a sink has received its first piece."""
+    """Yield a piece. Then raise an error, either at once or after the given sink has received its first piece."""
     yield b"a piece"
     if after is not None:
         await after.begun.wait()
@@ -136,7 +139,7 @@ async def _fail_after_a_piece(error: Exception, after: commands.RecordingSink | 
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Let a sink and iterators raise errors of two types, and check which error run raises."""
+    """Let a sink and iterators raise errors of two types, and check which error ``run`` raises."""
     async with open_transport(context) as transport:
         for error in (
             _KitError("raised by the conformance kit"),
@@ -265,8 +268,9 @@ echo begun
 wait
 exec sleep 60
 """
-"""A script with a child in a new process group and one in a new session, if the tools exist.
+"""A script that starts a child in a new process group and another child in a new session.
 
+The first child is started only if the machine has the command ``timeout``, and the second only if it has ``setsid``.
 Each child appends to a file.
 """
 

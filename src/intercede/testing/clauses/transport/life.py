@@ -28,7 +28,7 @@ _MANY = 100_000
     ),
 )
 async def check_construction(context: Context) -> None:
-    """Construct the transport twice in a child process, the second time under an audit hook."""
+    """Construct the transport twice in a child process. An audit hook watches the second construction."""
     await life.check_construction(context, child_functions.watch_plugin)
 
 
@@ -44,7 +44,7 @@ async def check_construction(context: Context) -> None:
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter the transport, and check that `__aenter__` returns that transport."""
+    """Enter the transport, and check that ``__aenter__`` returns the same transport."""
     await life.check_entering(context, context.make_transport)
 
 

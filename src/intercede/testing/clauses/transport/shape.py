@@ -1,4 +1,4 @@
-"""IC-TRANSPORT: a transport has the methods of the contract, and run returns a CommandResult."""
+"""IC-TRANSPORT: a transport has the methods of the contract, and ``run`` returns a ``CommandResult``."""
 
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses import clause

@@ -15,11 +15,14 @@ from intercede.testing.run.driver import TransportDriver, open_transport
 _BYTES = bytes(range(256))
 _OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
 _HUNDRED = 400 * len(commands.FILLER)
-"""100 MiB."""
+"""The number of bytes that a check sends to a command: 100 MiB."""
 _IN_FLIGHT = 64 * len(commands.FILLER)
-"""16 MiB: far more than pipes and flow-control windows hold."""
+"""The maximum number of bytes that may be under way between a sender and a receiver: 16 MiB.
+
+Pipes and flow-control windows hold far less.
+"""
 _HELD_BACK = 128 * len(commands.FILLER)
-"""32 MiB: the output of the command whose sink is slow."""
+"""The number of bytes that a command writes to a slow sink: 32 MiB."""
 _GROWTH_MIB = 64
 _LAST = 2**20
 _MANY = 400_000
@@ -57,7 +60,7 @@ done
 async def check_bytes(context: Context) -> None:
     """Write all 256 byte values to stdout, and in reverse order to stderr. Then write 2.7 MB to stdout.
 
-    Newlines follow the byte values on both streams, and one precedes them on stdout.
+    Newlines follow the byte values on stdout and on stderr. A newline precedes the byte values on stdout.
     """
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with open_transport(context) as transport:
@@ -80,7 +83,7 @@ async def check_bytes(context: Context) -> None:
     ),
 )
 async def check_last_of_stderr(context: Context) -> None:
-    """Write megabytes to both streams, to stderr first."""
+    """Write 2.7 MB to stderr, and then 2.7 MB to stdout."""
     async with open_transport(context) as transport:
         result = await transport.run(
             commands.sh_argv(f"{commands.numbers_script(_MANY)} >&2; {commands.numbers_script(_MANY)}")
@@ -213,9 +216,10 @@ async def check_stdin_streams(context: Context) -> None:
 
 
 async def _wait_until_settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
-    """Poll a number of bytes until it exceeds the limit or stops growing, and return the last value.
+    """Poll a byte count until it exceeds the limit or stops growing, and return its last value.
 
-    Between two polls, ``carry`` sends more than the limit over another connection: on a busy machine, that takes long.
+    Between two polls, ``carry`` sends more bytes than the limit over another connection, so that a busy machine gets
+    enough time.
     """
     last, before = await amount(), -1
     while before != last <= _IN_FLIGHT:
@@ -391,7 +395,7 @@ async def check_slow_sink(context: Context) -> None:
     seconds=180,
 )
 async def check_memory(context: Context) -> None:
-    """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
+    """Send 100 MB through `cat` from a child process, and read the peak memory use of the child process."""
     pieces = str(len(commands.FILLER)), str(_HUNDRED // len(commands.FILLER))
     reported = await context.run_child(
         child_functions.send_through_cat, *pieces, what="sending 100 MB through `cat`", within=120
@@ -417,7 +421,10 @@ async def check_memory(context: Context) -> None:
     ),
 )
 async def check_early_exit(context: Context) -> None:
-    """Feed commands that end early from iterators that do not end: one is endless, one is silent after a piece."""
+    """Run commands that end before their stdin ends.
+
+    The stdin is first an iterator that yields pieces for ever, and then an iterator that is silent after one piece.
+    """
     for silent in (False, True):
         closed = False
 
