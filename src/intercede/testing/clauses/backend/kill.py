@@ -301,8 +301,8 @@ async def _wait_until_started(context: Context, backend: BackendDriver, handles:
     """Give the payloads of the given jobs time to set their signal handlers.
 
     Run a separate job, and wait at most five seconds for its end. The wait is short, because a resource with few slots
-    starts the separate job only after the given jobs have ended. Then poll ``diagnostics``, if the backend has this capability, until
-    the text of each given job holds the line READY of its payload.
+    starts the separate job only after the given jobs have ended. If the backend has ``diagnostics``, then poll the
+    diagnostics of each given job until they hold the line READY of its payload, for at most five seconds.
     """
     control = await backend.submit_job(context.sh("exit 0"))
     await backend.wait_for_state(control, within=5, patient=False)
