@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from intercede.config import Configuration
     from intercede.registry.factory import Factory
 else:
-    Configuration = Factory = object  # so that typing.get_type_hints can evaluate annotations
+    # typing.get_type_hints can evaluate the annotations only if the names in them exist at run time.
+    Configuration = Factory = object
 
 __all__ = [
     "Explanation",
@@ -43,9 +44,9 @@ __all__ = [
 
 
 class Registry:
-    """Resolves names of plugins, and makes objects. Each registry has its own snapshot of what is installed, and pins.
+    """Resolves the names of plugins, and makes plugins. Each registry has its own pins and snapshot of the environment.
 
-    The environment is scanned on the first question, and again after ``refresh()``.
+    The environment is scanned at the first call that needs the snapshot, and again after ``refresh()``.
 
     Args:
         configuration: The tables and pins: a Configuration or a file. None means the file in ``INTERCEDE_CONFIG``, if
@@ -59,20 +60,21 @@ class Registry:
     # Names
 
     def resolve(self, group: str, name: str) -> Plugin:
-        """Return the plugin that the rule of precedence chooses for a name. This imports no plugin.
+        """Return the candidate that is chosen for a name. No plugin is imported.
 
-        ``DISTRIBUTION:NAME`` means the entry of that distribution. Pins do not matter then.
+        The rule of precedence makes the choice. ``DISTRIBUTION:NAME`` means the candidate of that distribution,
+        whatever the pins are.
 
         Raises:
             ConfigError: There is no such group, or ``INTERCEDE_PREFER``, ``INTERCEDE_PLUGINS`` or the configuration is
                 invalid.
             PluginNotFoundError: No plugin has that name.
-            PluginAmbiguousError: Several distributions provide it, and no pin decides.
-            PluginPinError: The pin for it matches nothing.
-            PluginDeniedError: The policy denies it.
+            PluginAmbiguousError: Several distributions provide the name, and no pin decides.
+            PluginPinError: The pin for the name matches nothing.
+            PluginDeniedError: The policy denies every candidate.
 
         Warns:
-            PluginShadowWarning: It shadows a built-in and is not pinned; once for a name in a process.
+            PluginShadowWarning: The candidate shadows a built-in and is not pinned. A process warns once about a name.
         """
         return self._resolver.resolve(group, name)
 
@@ -85,7 +87,10 @@ class Registry:
         return self._resolver.list_plugins(group)
 
     def problems(self) -> tuple[str, ...]:
-        """Return the problems in the environment: unreadable files and entries in unknown groups, one sentence each."""
+        """Return the problems in the environment, one sentence each.
+
+        Examples are an unreadable file, and an entry point in a group ``intercede.*`` that does not exist.
+        """
         return self._resolver.list_problems()
 
     def explain(self, group: str, name: str) -> Explanation:
@@ -97,7 +102,9 @@ class Registry:
         return self._resolver.explain(group, name)
 
     def prefer(self, group: str, name: str, distribution: str) -> None:
-        """Pin a name to a distribution, above all other pins; ``intercede`` means the built-in.
+        """Pin a name to a distribution. The pin overrides ``INTERCEDE_PREFER`` and ``[prefer]``.
+
+        The distribution ``intercede`` means the built-in.
 
         Raises:
             ConfigError: There is no such group, or the name or the distribution is invalid. ``resolve`` reports a
@@ -106,7 +113,10 @@ class Registry:
         self._resolver.prefer(group, name, distribution)
 
     def refresh(self) -> None:
-        """Forget the snapshot, the configuration file and failed imports, to find new installations. Pins stay."""
+        """Forget the snapshot, the configuration file and failed imports, so that new installations are found.
+
+        The pins that ``prefer`` has set are kept.
+        """
         import importlib  # noqa: PLC0415 -- most processes never refresh
 
         importlib.invalidate_caches()
@@ -118,7 +128,7 @@ class Registry:
     def backend(
         self, config: "str | Mapping[str, object]", credentials: "contract.CredentialProvider | None" = None
     ) -> "contract.JobBackend":
-        """Make a backend.
+        """Make a backend from its configuration, and return the backend.
 
         Args:
             config: ``{"type": NAME, **options}`` for a whole backend; ``{"transport": T, "scheduler": S, **options}``
@@ -130,18 +140,22 @@ class Registry:
         Raises:
             ConfigError: The data is invalid: the message has the field, the value, and what is valid.
             PluginNotFoundError: No plugin has that name.
-            PluginAmbiguousError: Several distributions provide it, and no pin decides.
-            PluginPinError: The pin for it matches nothing.
-            PluginDeniedError: The policy denies it, or it shadows a built-in and would receive credentials unpinned.
-            PluginLoadError: Importing or making it failed.
-            PluginContractError: It does not have the contract's shape.
+            PluginAmbiguousError: Several distributions provide the name, and no pin decides.
+            PluginPinError: The pin for the name matches nothing.
+            PluginDeniedError: The policy denies the plugin, or the plugin shadows a built-in and would receive
+                credentials unpinned.
+            PluginLoadError: Importing or making the plugin failed.
+            PluginContractError: The plugin does not have the contract's shape.
         """
         return self._get_factory().make_backend(config, credentials)
 
     def transport(
         self, config: "str | Mapping[str, object]", credentials: "contract.CredentialProvider | None" = None
     ) -> "contract.Transport":
-        """Make a transport from ``{"type": NAME, **options}``, a table's name, or a registered name.
+        """Make a transport from its configuration, and return the transport.
+
+        The configuration is ``{"type": NAME, **options}``, the name of a table ``[transports.NAME]`` in the
+        configuration file, or the name of a plugin without options.
 
         Raises:
             IntercedeError: The same errors as in ``backend``.
@@ -149,7 +163,10 @@ class Registry:
         return self._get_factory().make_transport(config, credentials)
 
     def scheduler(self, config: "str | Mapping[str, object]") -> "contract.Scheduler":
-        """Make a scheduler from ``{"type": NAME, **options}``, a table's name, or a registered name.
+        """Make a scheduler from its configuration, and return the scheduler.
+
+        The configuration is ``{"type": NAME, **options}``, the name of a table ``[schedulers.NAME]`` in the
+        configuration file, or the name of a plugin without options.
 
         Raises:
             IntercedeError: The same errors as in ``backend``.
@@ -159,8 +176,9 @@ class Registry:
     def check(self, plugin: Plugin, seconds: float = 20) -> tuple[str, ...]:
         """Load a candidate in a child process, check the object that it makes, and return the problems as sentences.
 
-        A target that needs options is checked by its class, if it is one. A malformed candidate is not loaded: its
-        reason is the problem. A denied or ignored one is not loaded either, and is no problem.
+        A target that needs options is not called: if the target is a class, the class is checked. A malformed candidate
+        is not loaded, and its ``reason`` is the problem. A denied or ignored candidate is not loaded either, and has no
+        problem.
 
         Args:
             plugin: One of ``plugins()``.

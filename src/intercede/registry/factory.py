@@ -35,7 +35,7 @@ _IN_CODE = Location("the configuration")
 
 @dataclass(frozen=True)
 class _LoadedPlugin:
-    """A plugin whose target was imported."""
+    """A candidate and its imported target."""
 
     plugin: Plugin
     target: Target
@@ -51,7 +51,7 @@ class Factory:
         self._failures: dict[Plugin, BaseException] = {}
 
     def make_backend(self, config: object, credentials: Credentials) -> JobBackend:
-        """Make a backend from its own plugin, or a BatchBackend from a transport and a scheduler."""
+        """Make a backend from a backend plugin, or a BatchBackend from a transport and a scheduler."""
         made = self._make("backends", config, credentials)
         assert isinstance(made, JobBackend)  # noqa: S101 -- for type checkers: the gate has checked the type
         return made
@@ -69,7 +69,7 @@ class Factory:
         return made
 
     def _make(self, group: str, config: object, credentials: Credentials) -> object:
-        """Make an object of a group. Errors show no value of the configuration that may be secret."""
+        """Make a plugin: a backend, a transport or a scheduler. Errors hide every value that may be secret."""
         try:
             table = self._find_table(group, config)
             parts = {"transport", "scheduler"} & set(table.values) if group == "backends" else set[str]()
@@ -91,7 +91,10 @@ class Factory:
         return read_options(config, group, _IN_CODE)
 
     def _find_part(self, role: str, table: Options) -> Options:
-        """Return the options of the transport or the scheduler. Its key's value is a table or the name of a table."""
+        """Return the options of a backend's transport or scheduler.
+
+        In the backend's table, the value of the key ``role`` is a table of options, or the name of such a table.
+        """
         given = table.values[role]
         if isinstance(given, str):
             part = self._look_up(f"{role}s", given, table.location)
@@ -119,11 +122,11 @@ class Factory:
         beside = table.without("transport", "scheduler", "batch")
         batch = read_options(table.values.get("batch", {}), "batch", table.location)
         batch = replace(batch, location=Location(batch.location.source, "batch."))
-        compose = cast(
-            "Target", BatchBackend
-        )  # a Target takes any options, because their names and types are checked at run time
+        # To a type checker, a ``Target`` accepts any options, because options are checked at run time.
+        compose = cast("Target", BatchBackend)
         for_transport, for_scheduler = split_options(beside, transport.target, scheduler.target, compose)
-        arguments = bind(partial(compose, None, None), batch)  # the transport and the scheduler are not options
+        # The two None take the places of the transport and the scheduler, so these two parameters are not options.
+        arguments = bind(partial(compose, None, None), batch)
         parts = (
             self._construct(transport, transport_table.without("type").add_unprefixed(for_transport), credentials),
             self._construct(scheduler, scheduler_table.without("type").add_unprefixed(for_scheduler), None),
@@ -168,7 +171,7 @@ class Factory:
         return " or ".join(each.pin for each in others if each.target != plugin.target)
 
     def _construct(self, loaded: _LoadedPlugin, options: Options, credentials: Credentials) -> object:
-        """Call a plugin's target with its options, and check that the object has the contract's shape."""
+        """Call a target with options, and return the plugin if it has the shape that the contract requires."""
         plugin, target, location = loaded.plugin, loaded.target, options.location
         arguments = bind(target, options)
         if credentials is not None and takes_credentials(target):
@@ -186,7 +189,7 @@ class Factory:
 
 
 def _make_form_error(table: Options) -> ConfigError:
-    """Return the error for a table that has neither ``type`` alone, nor ``transport`` and ``scheduler``."""
+    """Return the error for a table of a wrong form. A table has either ``type``, or ``transport`` and ``scheduler``."""
     keys = [key for key in ("type", "transport", "scheduler") if key in table.values]
     lone = {"transport": "scheduler", "scheduler": "transport"}
     near = ""

@@ -18,7 +18,7 @@ __all__ = ["PROTOCOLS", "find_class_violations", "find_violations"]
 PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {"backends": JobBackend, "schedulers": Scheduler, "transports": Transport}
 )
-"""Group -> the protocol that its objects must implement."""
+"""The protocol that the plugins of each group must implement, by the name of the group."""
 
 _Method = Callable[..., object]
 _ABSENT = object()
@@ -35,7 +35,7 @@ def find_violations(subject: object, group: str) -> tuple[str, ...]:
         group: ``backends``, ``transports`` or ``schedulers``.
     """
     if inspect.iscoroutine(subject):
-        subject.close()  # otherwise Python warns that the coroutine was never awaited
+        subject.close()  # if the coroutine is not closed, Python warns that it was never awaited
         return ("it is a coroutine: the target must return the object itself, so write it with def, not async def",)
     if isinstance(subject, type):
         return (f"it is the class {subject.__name__}, not an object: let the target return an instance",)
@@ -43,7 +43,7 @@ def find_violations(subject: object, group: str) -> tuple[str, ...]:
 
 
 def find_class_violations(subject: type, group: str) -> tuple[str, ...]:
-    """Return the violations by a class, which its instances will have as well."""
+    """Return the violations of the contract that every instance of a class will have, one sentence each."""
     return _find_all(subject, group)
 
 
@@ -55,7 +55,11 @@ def _find_all(subject: object, group: str) -> tuple[str, ...]:
 
 
 def _check_capability(subject: object, protocol: type) -> Iterator[str]:
-    """Check a capability. It is not claimed if all its members are absent or None; otherwise all must be correct."""
+    """Yield the violations of a capability by an object that claims the capability.
+
+    An object claims a capability if it has any member of the capability, except members that are None. Then all members
+    must be correct.
+    """
     members = _list_members(protocol)
     if any(inspect.getattr_static(subject, name, None) is not None for name, _ in members):
         for name, wanted in members:
@@ -66,7 +70,7 @@ def _check_capability(subject: object, protocol: type) -> Iterator[str]:
 
 @lru_cache
 def _list_members(protocol: type) -> tuple[tuple[str, _Method], ...]:
-    """Return the abstract methods of a protocol and of its bases, in the order of their declaration."""
+    """Return each abstract method of a protocol and of its bases, with its name, in the order of declaration."""
     return tuple(
         (name, member)
         for each in protocol.__mro__
@@ -78,9 +82,8 @@ def _list_members(protocol: type) -> tuple[tuple[str, _Method], ...]:
 def _check_member(subject: object, name: str, wanted: _Method) -> str:
     """Return the violation by one member, or an empty string."""
     is_class = isinstance(subject, type)
-    looked_up = (
-        type(subject) if name.startswith("__") and not is_class else subject
-    )  # ``async with`` looks up methods on the type as well
+    # Python looks up a special method such as ``__aenter__`` on the type, so the gate does so as well.
+    looked_up = type(subject) if name.startswith("__") and not is_class else subject
     raw: object = inspect.getattr_static(looked_up, name, _ABSENT)
     if raw is _ABSENT or raw is None:
         return f"{name} is missing: the contract has {_format_method(name, wanted)}"
@@ -89,7 +92,7 @@ def _check_member(subject: object, name: str, wanted: _Method) -> str:
     if isinstance(raw, FunctionType) and (is_class or name not in getattr(subject, "__dict__", ())):
         return _check_method(name, raw, wanted)
     if is_class and hasattr(raw, "__get__") and not isinstance(raw, classmethod | staticmethod):
-        return ""  # a property: only an instance has its value
+        return ""  # a property has a value only in an instance, so a class cannot be checked
     try:
         member: object = getattr(subject, name)
     except Exception as error:  # noqa: BLE001 -- a property of foreign code
@@ -99,7 +102,10 @@ def _check_member(subject: object, name: str, wanted: _Method) -> str:
 
 @lru_cache(maxsize=1024)
 def _check_method(name: str, function: FunctionType, wanted: _Method) -> str:
-    """Check a method. The result is cached for all objects of its class, because reading signatures is slow."""
+    """Return the violation by a method, or an empty string.
+
+    All objects of a class share one cached result, because reading signatures is slow.
+    """
     return _check_callable(name, MethodType(function, _ABSENT), wanted)
 
 
@@ -112,7 +118,7 @@ def _check_callable(name: str, member: object, wanted: _Method) -> str:
         return f"{name} {advice}; the contract has {_format_method(name, wanted)}"
     try:
         signature = inspect.signature(member)
-    except (TypeError, ValueError):  # C code often has no signature to read, so it is not checked
+    except (TypeError, ValueError):  # functions in C often have no readable signature: they are not checked
         return ""
     refusal = next(_try_calls(signature, _read_signature(wanted)), "")
     if not refusal:
@@ -123,16 +129,16 @@ def _check_callable(name: str, member: object, wanted: _Method) -> str:
 def _is_async(member: object) -> bool:
     try:
         inner: object = inspect.unwrap(member) if callable(member) else member
-    except ValueError:  # a wrapper of itself
+    except ValueError:  # the function wraps itself
         return False
     call: object = inspect.getattr_static(type(inner), "__call__", None)
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call)
 
 
 def _try_calls(signature: inspect.Signature, contract: inspect.Signature) -> Iterator[str]:
-    """Try the calls that the contract allows, and yield the reason for each that a signature does not accept.
+    """Yield a reason for each call that the contract allows and that a signature does not accept.
 
-    A caller may pass all arguments by position, only the required ones, or all by keyword.
+    A caller may pass all arguments by position, only the required arguments, or all arguments by keyword.
     """
     lacking = [each.name for each in contract.parameters.values() if each.kind is each.KEYWORD_ONLY]
     lacking = [name for name in lacking if not _takes_keyword(signature, name)]
@@ -166,7 +172,7 @@ def _takes_keyword(signature: inspect.Signature, name: str) -> bool:
 
 
 def _read_signature(wanted: _Method) -> inspect.Signature:
-    """Return the signature of a contract's method, without self."""
+    """Return the signature of a protocol's method, without ``self``."""
     signature = inspect.signature(wanted)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
@@ -177,7 +183,7 @@ def _format_method(name: str, wanted: _Method) -> str:
 
 
 def _format_signature(signature: inspect.Signature, *first: str) -> str:
-    """Format a signature without annotations, because only the way of calling matters here."""
+    """Return a signature as text. Annotations are left out, because the gate checks only how a method can be called."""
     bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     text = str(signature.replace(parameters=bare, return_annotation=signature.empty))
     return f"({', '.join([*first, text[1:-1]]).rstrip(', ')})"

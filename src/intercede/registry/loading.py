@@ -62,9 +62,9 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], oth
 
 
 def _find_abstract_violations(target: Target, group: str) -> tuple[str, ...]:
-    """Return the violations of a class that Python cannot instantiate, because it lacks methods of a protocol.
+    """Return the violations of a class that has abstract methods, so that Python cannot instantiate the class.
 
-    The result is empty for any other target.
+    For any other target the result is empty.
     """
     if isinstance(target, type) and getattr(target, "__abstractmethods__", None):
         return find_class_violations(cast("type[object]", target), group)
@@ -72,7 +72,7 @@ def _find_abstract_violations(target: Target, group: str) -> tuple[str, ...]:
 
 
 def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins: str = "") -> PluginLoadError:
-    """Return the error for a candidate that could not be imported or made.
+    """Return the error for a candidate whose target could not be imported, or raised an error when it was called.
 
     Args:
         plugin: The candidate.
@@ -88,7 +88,7 @@ def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins:
 
 
 def _advise(plugin: Plugin, cause: BaseException) -> str:
-    """Return advice on a candidate that failed. A built-in may need the pip extra that has the same name."""
+    """Return advice about a candidate that failed. A built-in may need a pip extra with the built-in's name."""
     if plugin.builtin and isinstance(cause, ModuleNotFoundError):
         return f"install its extra from where this intercede came from, a path or a URL: {how_to_install(plugin.name)}"
     return f"repair or uninstall {plugin.distribution}"

@@ -35,17 +35,17 @@ class Options:
     location: Location
 
     def without(self, *names: str) -> "Options":
-        """Return these options except those with the given names."""
+        """Return a copy of these options that lacks the options with the given names."""
         return replace(self, values={name: value for name, value in self.values.items() if name not in names})
 
     def add_unprefixed(self, others: Mapping[str, object]) -> "Options":
-        """Return these options together with others that the user wrote next to the table, and not in it.
+        """Return these options together with options that the user wrote in the backend's table.
 
         Args:
-            others: The other options. Errors name them without the prefix of the table.
+            others: The options in the backend's table. Errors name them without the prefix of these options.
 
         Raises:
-            ConfigError: An option is written in both places.
+            ConfigError: An option is written in both tables.
         """
         location = replace(self.location, unprefixed=frozenset(others))
         for name in sorted(set(self.values) & set(others)):
@@ -81,7 +81,7 @@ def takes_credentials(target: Target) -> bool:
 
 
 def find_required(target: Target) -> tuple[str, ...]:
-    """Return the options that a call of the target requires, ``credentials`` included."""
+    """Return the names of the options without which a target cannot be called. ``credentials`` may be one of them."""
     return tuple(name for name, each in _list_parameters(target).items() if each.default is each.empty)
 
 
@@ -112,12 +112,13 @@ def bind(target: Target, options: Options) -> dict[str, object]:
 def split_options(
     options: Options, transport: Target, scheduler: Target, batch: Target
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """Divide options between a transport and a scheduler. Each belongs to the target that has a parameter of its name.
+    """Divide options into the options of a transport and the options of a scheduler.
 
-    ``batch`` composes the two. Its own options cannot be written here: the error says where.
+    An option goes to the target that has a parameter with the option's name. ``batch`` is the target that combines the
+    transport and the scheduler. The options of ``batch`` are not valid here: the error says where to write them.
 
     Raises:
-        ConfigError: Both have a parameter of that name, or neither has.
+        ConfigError: Both targets have a parameter with the name of an option, or neither target has.
     """
     takers = {"transport": _list_parameters(transport), "scheduler": _list_parameters(scheduler)}
     parts: dict[str, dict[str, object]] = {"transport": {}, "scheduler": {}}
@@ -145,7 +146,7 @@ def _takes_any(target: Target) -> bool:
 def _read_signature(target: Target) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # C code often has no signature to read, so its options are not checked
+    except (TypeError, ValueError):  # C code often has no readable signature: then options are not checked
         return None
 
 
@@ -163,7 +164,7 @@ def _refuse_credentials(name: str, location: Location) -> None:
 
 
 def _make_unknown_error(name: str, options: str, near: str, location: Location) -> ConfigError:
-    """Return the error for an unknown option. It hides the value, which may be a secret with a misspelt name."""
+    """Return the error for an unknown option. The error hides the value, because a misspelt option may be a secret."""
     is_secret = not near and is_secret_key(name)
     advice = (
         f"a secret is never an option; {_HAND_OVER}" if is_secret else f"the options are: {options or 'none'}{near}"
@@ -175,7 +176,7 @@ def _make_unknown_error(name: str, options: str, near: str, location: Location) 
 def _make_owner_error(
     name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], location: Location
 ) -> ConfigError:
-    """Return the error for an option that both the transport and the scheduler have, or that neither of them has."""
+    """Return the error for an option that belongs to both the transport and the scheduler, or to neither of them."""
     if all(name in parameters for parameters in takers.values()):
         nested = f'"transport": {{"type": ..., "{name}": ...}}'
         advice = f"both the transport and the scheduler have it: write {nested}"
@@ -197,10 +198,9 @@ def _validate(target: Target, parameter: inspect.Parameter, value: object, locat
     except Exception:  # noqa: BLE001 -- an annotation of foreign code: whatever it raises, the value is not validated
         return value
     try:
-        return adapter.validate_python(
-            value, strict=isinstance(value, bool) or None
-        )  # without strict, pydantic accepts True as the number 1
-    except PydanticUserError:  # the annotation is a model that is not fully defined
+        # Unless ``strict`` is True, pydantic accepts the value True as the number 1.
+        return adapter.validate_python(value, strict=isinstance(value, bool) or None)
+    except PydanticUserError:  # a model in the annotation is not fully defined, so the value is not checked
         return value
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -1,6 +1,7 @@
-"""Choose one of the candidates for a name, and explain the choice: pins, policy, and the rule of precedence.
+"""Choose one of the candidates for a name, by pins, the policy and the rule of precedence, and explain the choice.
 
-The rule depends on no order of files, installations, versions or letters: none of them is the same on two machines.
+The rule does not depend on an order of files, installations, versions or letters, because no such order is the same on
+two machines.
 """
 
 from _collections_abc import Callable, Iterable  # importing collections.abc would load all of collections
@@ -36,7 +37,7 @@ class Pin:
 
 
 class Explanation:
-    """How a name was resolved. ``str()`` returns the steps of the rule up to the one that applied."""
+    """Explains how a name was resolved. ``str()`` returns the steps of the rule of precedence, up to the deciding step."""
 
     def __init__(
         self,
@@ -55,12 +56,12 @@ class Explanation:
         self.plugins = plugins
         """All candidates, each with its status."""
         self.steps = steps
-        """The steps of the rule up to the one that applied, one sentence each."""
+        """The steps of the rule of precedence, up to the step that decided, one sentence each."""
         self.error = error
-        """The error that resolving the name raises, or None if there is a winner."""
+        """The error that ``resolve`` raises for the name, or None if a candidate was chosen."""
 
     def change_plugins(self, change: "Callable[[Plugin], Plugin]") -> "Explanation":
-        """Return a copy with every candidate changed by a function."""
+        """Return a copy of this explanation in which a function has changed every candidate."""
         return Explanation(
             self.group,
             self.name,
@@ -72,7 +73,10 @@ class Explanation:
 
     @property
     def shadowed_builtin(self) -> Plugin | None:
-        """The built-in that the winner shadows without a pin or a qualified name, or None if there is none."""
+        """The built-in that the chosen candidate shadows although the user did not ask for that candidate.
+
+        A user asks for a candidate with a pin, or with a name ``DISTRIBUTION:NAME``. None means that no built-in is shadowed in this way.
+        """
         if self.winner is None or self.winner.builtin or self.winner.status == "pinned" or ":" in self.name:
             return None
         return next((each for each in self.plugins if each.builtin and each.target != self.winner.target), None)
@@ -113,7 +117,7 @@ def check_group(group: str, place: str = "") -> str:
 
 
 def make_pin(group: str, name: str, distribution: str, source: str) -> Pin:
-    """Make a pin.
+    """Return a pin, after a check of its group, name and distribution.
 
     Raises:
         ConfigError: There is no such group, or the name or the distribution is invalid.
@@ -193,7 +197,9 @@ def decide(
     chosen: Pin | None = None,
     policy: frozenset[str] | None = None,
 ) -> Explanation:
-    """Apply the rule to the candidates of one name. If no candidate wins, the result has the error.
+    """Choose one of the candidates for a name by the rule of precedence, and return an explanation of the choice.
+
+    If no candidate can be chosen, the explanation has an ``error``.
 
     Args:
         group: The group.
@@ -213,7 +219,7 @@ def _apply_policy(plugin: Plugin, policy: frozenset[str] | None) -> Plugin:
 
 
 class _Case:
-    """Applies the rule to the candidates for one name."""
+    """One application of the rule of precedence to the candidates for one name."""
 
     def __init__(self, group: str, name: str, plugins: list[Plugin]) -> None:
         self.group = group
@@ -288,7 +294,7 @@ class _Case:
         return self.accept(winner.with_status("active", why), [*steps, fired])
 
     def make_error(self) -> PluginError:
-        """Return the error that says why no candidate is eligible."""
+        """Return the error for a name without an eligible candidate. The message has the reason for each candidate."""
         reasons = [f"{describe(each)} declares it, but is {each.status}: {each.reason}" for each in self.ineligible]
         denied = bool(self.ineligible) and all(each.status == "denied" for each in self.ineligible)
         kind = PluginDeniedError if denied else PluginNotFoundError

@@ -25,18 +25,24 @@ if TYPE_CHECKING:
 
     from intercede.config import Configuration
 else:
-    Configuration, Never = object, None  # so that typing.get_type_hints can evaluate annotations
+    # typing.get_type_hints can evaluate the annotations only if the names in them exist at run time.
+    Configuration, Never = object, None
 
 __all__ = ["PluginShadowWarning", "Resolver", "note_running"]
 
 CONFIG = "INTERCEDE_CONFIG"
 
-_warned: set[tuple[str, str]] = set()  # the names about which any registry of this process has warned
-_running: dict[tuple[str, str], str] = {}  # distribution and package -> the version whose code is loaded
+# The names for which a registry of this process has already issued a PluginShadowWarning.
+_warned: set[tuple[str, str]] = set()
+# Maps a distribution and its package to the version of the package that this process has loaded.
+_running: dict[tuple[str, str], str] = {}
 
 
 class PluginShadowWarning(UserWarning):
-    """A distribution shadows a built-in only because it is installed. A pin for the name accepts or rejects it."""
+    """A distribution shadows a built-in only because the distribution is installed: no pin asks for that.
+
+    A pin for the name accepts or rejects the distribution.
+    """
 
 
 class Resolver:
@@ -98,7 +104,7 @@ class Resolver:
         self._decisions.clear()
 
     def forget(self) -> None:
-        """Forget everything but the pins."""
+        """Forget the snapshot, the configuration and the decisions. The pins that ``prefer`` has set are kept."""
         self._decisions.clear()
         self._snapshot = None
         self.configuration = None
@@ -106,15 +112,15 @@ class Resolver:
     # Helpers of the methods above
 
     def list_available(self, group: str) -> tuple[str, ...]:
-        """Return the names in a group that a candidate provides, even if they cannot be resolved."""
+        """Return the names in a group that have an eligible candidate. Some of these names may be ambiguous."""
         eligible = {"active", "pinned", "shadowed", "ambiguous"}
         return tuple(sorted({each.name for each in self.list_plugins(group) if each.status in eligible}))
 
     def read_configuration(self) -> "Configuration | None":
-        """Return the configuration, if there is one.
+        """Return the configuration, or None if no configuration is given.
 
         Raises:
-            ConfigError: Its file cannot be read, or it is invalid.
+            ConfigError: The configuration file cannot be read, or is invalid.
         """
         if self.configuration is None:
             given = self._given if self._given is not None else os.environ.get(CONFIG)
@@ -156,7 +162,7 @@ class Resolver:
         return make_pin(group, name, distribution, f"[prefer] of {configuration.path}")
 
     def _decide_qualified(self, group: str, name: str) -> Explanation:
-        """Resolve ``DISTRIBUTION:NAME`` to the entry of that distribution, if it is eligible. Pins do not matter."""
+        """Resolve ``DISTRIBUTION:NAME`` to the eligible candidate of that distribution. Pins have no effect."""
         prefix, _, plain = name.partition(":")
         distribution = canonicalize_name(prefix)
         plugins = self.explain(group, plain).plugins if is_name(plain) else ()
@@ -218,9 +224,9 @@ class Resolver:
         )
 
     def _advise(self, group: str, name: str) -> list[str]:
-        """Return advice for a name that no plugin of the group has.
+        """Return advice about a name that was not found in a group.
 
-        It may be a name of another group: most backends have no name, but are made from a transport and a scheduler.
+        The name may belong to another group: most backends have no name, but are made from a transport and a scheduler.
         """
         elsewhere = [each for each in GROUPS if name in self.list_available(each)]
         if group == "backends" and not elsewhere:
@@ -232,7 +238,7 @@ _COMPOSED = '{"transport": "local", "scheduler": "direct"}'
 
 
 def _write_config(group: str, name: str) -> str:
-    """Return an example of a backend's configuration that has this transport or scheduler."""
+    """Return an example of a backend's configuration that names a given plugin."""
     if group == "backends":
         return f'{{"type": "{name}"}}'
     return _COMPOSED.replace("local" if group == "transports" else "direct", name)
@@ -257,7 +263,7 @@ def _warn_once(winner: Plugin, builtin: Plugin) -> None:
 
 
 def _count_own_frames() -> int:
-    """Count the stack frames up to the caller of the registry, so that the warning names the caller's line."""
+    """Return the number of stack frames up to the caller of the registry, so that a warning names the caller's line."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 -- warnings.warn counts frames, and their number varies
     while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("intercede.registry."):
         level, frame = level + 1, frame.f_back
@@ -265,7 +271,7 @@ def _count_own_frames() -> int:
 
 
 def note_running(plugin: Plugin) -> None:
-    """Remember the version of a plugin whose package is loaded, to notice an upgrade while the process runs."""
+    """Record the version of a plugin whose package is loaded, so that a later upgrade of the plugin is noticed."""
     package = plugin.target.partition(":")[0].partition(".")[0]
     if package in sys.modules:
         _running.setdefault((plugin.distribution, package), plugin.version)

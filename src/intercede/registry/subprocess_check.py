@@ -38,7 +38,7 @@ def check_in_subprocess(plugin: Plugin, seconds: float) -> tuple[str, ...]:
 
 
 def _start_and_wait(plugin: Plugin, seconds: float, answer: IO[bytes]) -> int:
-    """Run a child that writes its answer to a file, and return the child's exit code."""
+    """Start a child process that writes its answer to a file, wait for its end, and return its exit code."""
     given = {"fields": json.dumps(vars(plugin)), "seconds": ceil(seconds) + 1}
     child = _SERVER.start(_SOURCE, given, {_ANSWER: answer.fileno()})
     try:
@@ -59,8 +59,11 @@ def _parse_answer(answer: IO[bytes], code: int) -> tuple[str, ...]:
 
 
 def _run_child(fields: str, seconds: int) -> None:
-    """Write the problems of a candidate to the answer's descriptor, and exit at once: plugins may hang at exit."""
-    signal.alarm(seconds)  # the parent may have ended
+    """Write the problems of a candidate to the descriptor ``_ANSWER``, and exit.
+
+    The exit runs no exit handlers, because the exit handlers of a plugin may hang.
+    """
+    signal.alarm(seconds)  # the alarm ends this process even if the parent has ended
     os.write(_ANSWER, json.dumps(_find_problems(Plugin(**json.loads(fields)))).encode())
     os._exit(0)
 
@@ -74,7 +77,7 @@ def _find_problems(plugin: Plugin) -> tuple[str, ...]:
         return _check_class(target, plugin.group)
     try:
         construct(plugin, target, {})
-    except ConfigError:  # the target needs options that its signature does not require
+    except ConfigError:  # the target requires options that are optional in its signature
         return _check_class(target, plugin.group)
     except PluginContractError as error:
         return error.violations
@@ -84,5 +87,8 @@ def _find_problems(plugin: Plugin) -> tuple[str, ...]:
 
 
 def _check_class(target: Target, group: str) -> tuple[str, ...]:
-    """Return the violations by a target that needs options, if it is a class. Other targets cannot be checked."""
+    """Return the violations of a target that needs options, if the target is a class.
+
+    For any other target the result is empty, because only a class can be checked without a call.
+    """
     return find_class_violations(cast("type[object]", target), group) if isinstance(target, type) else ()
