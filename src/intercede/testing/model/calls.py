@@ -27,7 +27,7 @@ class Call:
 
 
 def get_class_name(value: object) -> str:
-    """Return the name of a value's class, even if the class overrides ``__name__``."""
+    """Return the real name of a value's class, even if the class overrides ``__name__``."""
     return str(_NAME.__get__(type(value)))
 
 

@@ -24,7 +24,7 @@ class Level(StrEnum):
 MUST, SHOULD = Level.MUST, Level.SHOULD
 
 _ROLES: Mapping[str, Role] = {"transport": "transport", "scheduler": "scheduler"}
-"""Area -> role, for the areas whose clauses are about a role other than the backend."""
+"""The role of each area whose clauses are not about backends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,11 @@ class Clause:
     depends: tuple[str, ...] = ()
     """The ids of other clauses. While one of them is red, this clause is BLOCKED."""
     exclusive: bool = False
-    """Whether no other check may run meanwhile, so that a leak or a blocked event loop is blamed on this check."""
+    """Whether the check must run alone. Then a leak or a blocked event loop is certainly the fault of this check."""
     hint: str = ""
     """The likely mistakes of a plugin that does not keep the clause."""
     since: str = "1.0"
-    """The first version of the contract with this clause."""
+    """The first version of the contract that contains the clause."""
     seconds: float = 60
     """The time limit of the check."""
     jobs: int = 4
@@ -67,7 +67,7 @@ class Clause:
 
     @property
     def procedure(self) -> str:
-        """The docstring of the check in one line. It says in reports what the check does."""
+        """The docstring of the check in one line. Reports show it as the description of the check."""
         return " ".join((self.check.__doc__ or "").split())
 
     @cached_property

@@ -36,9 +36,11 @@ GATES: Mapping[Role, str] = {
     "transport": "IC-TRANSPORT-10",
     "scheduler": "IC-SCHEDULER-08",
 }
-"""For each role, the clause that is red if the subject does not load or the registry's gate refuses it."""
+"""The id of a clause for each role. The clause is red if the subject does not load or if the registry's gate refuses
+the subject."""
 Profile = Literal["core", "full"]
-"""The scope of a verdict. ``core`` has the clauses of the essential verbs, ``full`` also those of all capabilities."""
+"""The scope of a verdict. ``core`` has the clauses of the essential verbs. ``full`` has the clauses of all capabilities
+as well."""
 
 
 class State(StrEnum):
@@ -61,17 +63,17 @@ class State(StrEnum):
 
     @property
     def is_red(self) -> bool:
-        """Whether the state counts against the subject."""
+        """Whether the state is FAILED, ERROR or UNEXPECTED_PASS."""
         return self in _RED
 
     @property
     def is_good(self) -> bool:
-        """Whether the check passed, or failed as a known failure."""
+        """Whether the state is PASSED or KNOWN."""
         return self in _GOOD
 
     @property
     def is_blocking(self) -> bool:
-        """Whether a clause in this state blocks the clauses that depend on it. An unexpected pass blocks none."""
+        """Whether a clause in this state blocks the clauses that depend on it. UNEXPECTED_PASS does not block."""
         return self in _BLOCKING
 
 
@@ -106,13 +108,14 @@ class Result:
     message: str = ""
     """One line: the expectation and the observation, or the reason for the state."""
     detail: str = ""
-    """The whole text about a red check, without the command that runs the check again."""
+    """The text about a red check, except for the command that runs the check again."""
     rerun_command: str = ""
-    """The command that runs the check again. Secrets in it are hidden, and the reader has to fill them in."""
+    """The command that runs the check again. Placeholders replace the secrets in the command, and the reader must fill
+    in the secrets."""
     blocker: str | None = None
     """The id of the red clause that blocks this clause, or None."""
     expected: str = ""
-    """The requirement of the clause, if it is red."""
+    """The requirement of the clause, if the clause is red."""
     observed: str = ""
     """The observation that contradicts the requirement."""
     calls: tuple[Call, ...] = ()
@@ -124,7 +127,10 @@ class Result:
 
     @property
     def symptom(self) -> str:
-        """The text that identifies a failure: ``observed`` and the first line of the observation, or an empty text."""
+        """The text that identifies a failure: the word ``observed`` and the first line of the observation.
+
+        The text is empty if there is no observation.
+        """
         seen = " ".join(self.observed.strip().partition("\n")[0].split())
         return f"observed {seen}" if seen else ""
 
@@ -153,7 +159,8 @@ class SubjectInfo:
     name: str
     role: Role = "backend"
     origins: tuple[tuple[str, str], ...] = ()
-    """Each distribution that the subject comes from, with its version. A transport's is before a scheduler's."""
+    """Each distribution that the subject comes from, with its version. The distribution of a transport is before the
+    distribution of a scheduler."""
     capabilities: frozenset[Capability] = frozenset()
     refusal: str | None = None
     """The reason why the subject did not load or why the gate refused it, or None."""
@@ -172,7 +179,11 @@ class SubjectInfo:
 
     @property
     def roles(self) -> frozenset[Role]:
-        """The roles whose clauses apply to the subject. For a transport, the clauses of a backend apply as well."""
+        """The roles whose clauses apply to the subject.
+
+        For a transport, the clauses of backends apply as well, because the transport is also checked as part of a
+        backend.
+        """
         return frozenset({"transport", "backend"}) if self.role == "transport" else frozenset({self.role})
 
     def explain_not_applicable(self, clause: Clause) -> str:
@@ -194,12 +205,12 @@ class SubjectInfo:
 
     @property
     def distribution(self) -> str | None:
-        """The distributions that the subject comes from, such as ``intercede-fake`` or ``intercede+acme-lsf``."""
+        """The names of the subject's distributions, joined by ``+``: ``intercede-fake`` or ``intercede+acme-lsf``."""
         return "+".join(distribution for distribution, _ in self.origins) or None
 
     @property
     def version(self) -> str | None:
-        """The versions of the distributions, in the order of ``distribution``, such as ``0.1`` or ``1.0+0.1``."""
+        """The versions of the subject's distributions, in the order of ``distribution``: ``0.1``, or ``1.0+0.1``."""
         return "+".join(version for _, version in self.origins) or None
 
 
@@ -218,7 +229,7 @@ class Report:
     required: frozenset[Capability] = frozenset()
     """The capabilities that the subject has to claim."""
     lost_because_of: str = ""
-    """The reason why checks that were to run did not, if it is known."""
+    """The reason why planned checks did not run, if the reason is known."""
     none_selected: bool = False
     """Whether the user selected no MUST clause."""
     unmatched_known: tuple[str, ...] = ()
@@ -241,7 +252,10 @@ class Report:
 
     @property
     def first_to_fix(self) -> str | None:
-        """The id of the decisive red clause that blocks the most others, or None. It is the first one to fix."""
+        """The id of the clause to fix first, or None if no red clause decides the verdict.
+
+        Of the red clauses that decide the verdict, this clause blocks the most other clauses.
+        """
         return next(iter(self._reds_by_priority), None)
 
     @property
@@ -262,7 +276,7 @@ class Report:
         )
 
     def list_good(self, level: Level) -> tuple[str, ...]:
-        """Return the clauses of a level that count for the verdict and passed, or failed as known failures."""
+        """Return the clauses of a level that count for the verdict and whose state is PASSED or KNOWN."""
         return tuple(each for each in self.list_counted(level) if self.results[each].state.is_good)
 
     def _decide_verdict(self) -> Verdict:
@@ -274,7 +288,7 @@ class Report:
 
     @property
     def _decisive(self) -> tuple[str, ...]:
-        """The red clauses that decide the verdict: any MUST, and any SHOULD that passes unexpectedly or is an ERROR."""
+        """The red clauses that decide the verdict: every red MUST, and each SHOULD that is UNEXPECTED_PASS or ERROR."""
         return tuple(
             each
             for each in self.red
@@ -292,7 +306,7 @@ class Report:
 
     @property
     def lost_clauses(self) -> tuple[str, ...]:
-        """The MUST clauses that count for the verdict and did not run, although they were to run."""
+        """The MUST clauses that count for the verdict and were planned, but did not run."""
         return tuple(each for each in self.missing_clauses if each in self.selection or not self.is_partial)
 
     @property
@@ -322,7 +336,7 @@ class Report:
 
     @property
     def _red_shoulds(self) -> str:
-        """The red SHOULD clauses in parentheses, or an empty text. They do not change the verdict."""
+        """The red SHOULD clauses in parentheses, as text. Such clauses do not change the verdict. The text may be empty."""
         ids = [each for each in self.red if self.clauses[each].level is Level.SHOULD]
         return f" (red SHOULD: {', '.join(ids)})" if ids else ""
 
@@ -349,7 +363,7 @@ class Report:
 
     @cached_property
     def blocked_counts(self) -> Counter[str]:
-        """The number of clauses that each red clause blocks."""
+        """A mapping from the id of a red clause to the number of clauses that it blocks."""
         return Counter(each.blocker for each in self.results.values() if each.blocker is not None)
 
 
@@ -366,16 +380,16 @@ def judge(
     unmatched_known: tuple[str, ...] = (),
     selection: frozenset[str] = frozenset(),
 ) -> Report:
-    """Give the verdict on a subject.
+    """Make the verdict on a subject from the results, and return it in a ``Report``.
 
     Args:
         facts: The facts about the subject.
         clauses: Every clause of the contract, in its order.
-        results: The results that there are, by the ids of the clauses.
+        results: The results so far, by the ids of the clauses. A clause without a result counts as NOT_RUN.
         profile: The scope of the verdict.
         is_partial: Whether the user selected some of the checks.
         required: The capabilities that the subject has to claim.
-        lost_because_of: The reason why checks that were to run did not, if it is known.
+        lost_because_of: The reason why planned checks did not run, if the reason is known.
         none_selected: Whether the user selected no MUST clause.
         unmatched_known: A sentence for each known failure that matches no clause or subject of the run.
         selection: The ids of the clauses that the user selected.
@@ -408,9 +422,10 @@ def is_in_profile(clause: Clause, profile: Profile) -> bool:
 
 
 def list_dependencies(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
-    """Return the ids of all clauses that a clause depends on, directly or not, each after its own dependencies.
+    """Return the ids of all clauses that a clause depends on, directly or indirectly.
 
-    A clause of a backend also depends on every MUST of a transport: over a red transport, its result says nothing.
+    The id of a clause comes after the ids of the clauses that it depends on. A clause of a backend also depends on
+    every MUST of a transport, because a result over a red transport says nothing.
     """
     found: dict[str, None] = {}
     if clause.role == "backend":
@@ -428,18 +443,18 @@ def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, Non
 
 
 def decide_without_check(clause: Clause, facts: SubjectInfo, dependencies: Iterable[Result]) -> Result | None:
-    """Return the result that a clause has without its check, or None if only the check can decide.
+    """Return the result of a clause if it can be decided without the check. Return None if only the check can decide.
 
-    A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause of
-    its gate is FAILED, and that blocks all others. A clause is BLOCKED if one that it depends on failed, is an error or
-    is blocked itself. The caller asks before a check, after a red check, and once more at the end of the run, because
-    a dependency may have been checked in another process.
+    A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause about
+    the gate is FAILED, and this clause blocks all other clauses. A clause is BLOCKED if a clause that it depends on is
+    FAILED, ERROR or BLOCKED. The caller asks before a check, after a red check, and once more at the end of the run,
+    because a dependency may have been checked in another process.
 
     Args:
         clause: The clause.
         facts: The facts about the subject.
-        dependencies: The results of the clauses that the clause depends on, as ``list_dependencies`` orders them. They
-            are read only if they matter.
+        dependencies: The results of the clauses that the clause depends on, in the order of ``list_dependencies``. The
+            results are read only if they matter.
     """
     if reason := facts.explain_not_applicable(clause):
         return Result(clause.id, State.NOT_APPLICABLE, message=reason)
@@ -457,10 +472,10 @@ def _find_blocker(dependencies: Iterable[Result]) -> str | None:
 
 
 def _replace_unsaid(result: Result, decided: Result | None) -> Result:
-    """Return a result. If it says nothing about the subject, replace its state by the ``decided`` state.
+    """Return ``result``, or a copy with the state of ``decided`` if ``result`` says nothing about the subject.
 
-    A result says nothing if the check did not run, if its clause does not apply, or if it is red and its clause is
-    blocked. ``decided`` is the result that was decided without the check.
+    ``decided`` is the result that was decided without the check, or None. ``result`` says nothing if the check did not
+    run, if the clause does not apply, or if the result is red and the clause is blocked.
     """
     if decided is None or decided.state is result.state:
         return result
@@ -471,7 +486,7 @@ def _replace_unsaid(result: Result, decided: Result | None) -> Result:
 
 
 def _sort_by_dependency(clauses: Mapping[str, Clause], needed: Mapping[str, Iterable[str]]) -> tuple[Clause, ...]:
-    """Return the clauses in an order in which each comes after the clauses that it depends on."""
+    """Return the clauses in an order in which every clause comes after its dependencies."""
     ids = (each for clause, before in needed.items() for each in (*before, clause))
     return tuple(clauses[each] for each in dict.fromkeys(ids) if each in clauses)
 

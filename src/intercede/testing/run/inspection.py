@@ -42,7 +42,7 @@ from intercede.testing.subjects.subject import Subject
 __all__ = ["JOBS", "Inspection"]
 
 JOBS = 128
-"""The largest number of jobs that one subject has at once, unless the user sets another."""
+"""The largest number of jobs that one subject has at once, unless the user sets another number."""
 _KIT_BROKE = "the kit itself broke, please report it"
 
 
@@ -55,13 +55,13 @@ class Inspection:
         planned: The clauses that the whole run checks, in this process or another. Before a clause is reported red, all
             planned clauses that it depends on are checked, since it is BLOCKED if one of them is red.
         scale: The factor for all time limits.
-        write_rerun_command: Returns the command that runs a check again, for the text about a red check.
-        concurrent: Whether all planned checks start when the first result is asked for. Those that need the process for
-            themselves run first, one at a time; all others run concurrently.
+        write_rerun_command: Returns the command that runs a check again. The text about a red check shows the command.
+        concurrent: Whether all planned checks start when the first result is asked for. Exclusive checks run first, one
+            at a time, and all other checks run concurrently.
         jobs: The largest number of jobs that concurrent checks have at once.
         repeat: The number of times that each check runs.
         queue_advice: The options to try if a job did not leave the queue in time.
-        judge_known: Returns a result as the file of known failures sees it.
+        judge_known: Applies the file of known failures to a result, and returns the new result.
     """
 
     def __init__(
@@ -80,19 +80,21 @@ class Inspection:
     ) -> None:
         self.subject, self.facts, self.scale = subject, facts, scale
         self.scrub = make_scrubber(facts.config)
-        """Returns a text without the secrets of the subject's configuration."""
+        """The function that removes the secrets of the subject's configuration from a text."""
         self._write_rerun_command = write_rerun_command
         self._jobs, self._repeat, self._queue_advice, self._judge_known = jobs, repeat, queue_advice, judge_known
         self._tampered_at, self._tampered = 0.0, list[str]()
-        """The last time, by the monotonic clock, when parts of the kit were found to be replaced, and their names."""
+        """The monotonic time at which replaced parts of the kit were last found, and the names of these parts."""
         self._planned: Mapping[str, Clause] = planned or {}
         self._waves = deque(_split_by_layer(self._planned.values()) if concurrent else [])
-        """Groups of clauses whose checks have not been started. The groups start one after the other."""
+        """Groups of clauses whose checks have not been started. The checks of a group start when the group before has
+        results."""
         self.results: dict[str, Result] = {}
         self._exclusive_results: dict[str, Result] = {}
         self._concurrent_checks: list[ConcurrentChecks[Result]] = []
         self._lock = threading.RLock()
-        self._children = Semaphores(os.cpu_count() or 2)  # each child starts an interpreter
+        # The number of child processes at once is limited, because each child process starts an interpreter.
+        self._children = Semaphores(os.cpu_count() or 2)
         self._contexts: dict[Context, str] = {}
         """The contexts of checks that have started and may have left jobs, with the ids of their clauses."""
         self._traffic, self._throttle = QueueActivity(), LoginThrottle()
@@ -105,7 +107,7 @@ class Inspection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close the inspection. If it was interrupted, add notes to the exception that name the jobs that are left."""
+        """Close the inspection. If the user interrupted it, add notes about jobs that are left to the exception."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self.left:
@@ -145,14 +147,14 @@ class Inspection:
         return result
 
     def finish(self) -> None:
-        """Finish all checks that were started."""
+        """Wait for the results of all concurrent checks that were started."""
         for each in self._concurrent_checks:
             with _ignore_warning_filters():
                 each.finish()
 
     @property
     def left(self) -> Sequence[str]:
-        """A text for each check that has left jobs, once the inspection is closed."""
+        """A text for each check that has left jobs. There is no text before the inspection is closed."""
         return self._left
 
     @property
@@ -161,15 +163,15 @@ class Inspection:
         return sum(has_leftovers(each) for each in self._contexts)
 
     def close(self, *, patient: bool = True) -> bool:
-        """End the checks that were started and their jobs, within a time limit. ``left`` then names jobs that are left.
+        """End the started checks and their jobs, within a time limit, and list jobs that are left in ``self.left``.
 
-        An interruption waits until that is done. A second interruption ends the wait.
+        If the user interrupts, the checks and jobs are still ended. A second interruption stops this work.
 
         Args:
-            patient: Whether to wait at all.
+            patient: Whether to end the checks and jobs. If not, the jobs are only listed.
 
         Returns:
-            Whether the wait was not ended by an interruption.
+            True, or False if ``patient`` is False or a second interruption stopped the work.
 
         Raises:
             KeyboardInterrupt: The user interrupted, for the first time in this inspection.
@@ -190,7 +192,7 @@ class Inspection:
         return patient
 
     def _end_everything(self) -> bool:
-        """End all checks and jobs, and return False if a second interruption ended the wait for that."""
+        """End all checks and jobs. Return True, or False if a second interruption stopped this work."""
         while True:
             try:
                 for each in self._concurrent_checks:
@@ -221,7 +223,10 @@ class Inspection:
         return self._explain_refusal(clause, decided) if decided and decided.state is State.FAILED else decided
 
     def _explain_refusal(self, clause: Clause, decided: Result) -> Result:
-        """Return the red result of the gate's clause, with all that an author needs to understand the refusal."""
+        """Return the red result of the clause about the gate, for a subject that was refused.
+
+        The result contains everything that an author needs to understand the refusal.
+        """
         again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
         hint = f"The observation says why the subject was refused; {again}."
         expected = f"a {self.facts.role} that the registry loads and its gate lets in"
@@ -230,10 +235,10 @@ class Inspection:
     # Concurrent checks
 
     def _start_waves(self) -> None:
-        """Start all checks that have not been started, in waves.
+        """Start all checks that have not been started, one group of clauses after the other.
 
-        The results of a transport's clauses are there before a check of a backend starts: over a transport that garbles
-        commands, no job must run.
+        Every clause of a transport has a result before a check of a backend starts, because no job must run over a
+        transport that garbles commands.
         """
         below: Sequence[Clause] = ()
         while self._waves:
@@ -261,7 +266,7 @@ class Inspection:
         return None
 
     async def _check_on_loop(self, clause: Clause, budget: JobBudget) -> Result:
-        """Run a check on the running event loop, together with others."""
+        """Run a check on the running event loop, concurrently with other checks, and return the result."""
         await budget.acquire(clause.jobs)
         try:
             return self._sum_up(clause, [await self._check_once_on_loop(clause) for _ in range(self._repeat)])
@@ -289,9 +294,9 @@ class Inspection:
         return concurrent or self._sum_up(clause, [self._check_once(clause) for _ in range(self._repeat)])
 
     def _sum_up(self, clause: Clause, results: Sequence[Result]) -> Result:
-        """Return one result for a check that ran several times, which is red if one of its results is.
+        """Return one result for a check that ran several times. The result is red if at least one run was red.
 
-        An error of the kit counts more than a failure, and a failure more than a known failure, whichever came first.
+        Of several red runs, an error of the kit is preferred to a failure, and a failure to a known failure.
         """
         reds = [each for each in results if each.state.is_red]
         seconds = sum(each.seconds for each in results)
@@ -313,8 +318,9 @@ class Inspection:
 
     @contextmanager
     def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
-        """Make the context of a check, and name a directory for the outputs that are fetched after it."""
-        _ = self._snapshot, self._directory  # the snapshot and the directory are made before the subject
+        """Yield the context of a check, and the path of a directory for outputs that are fetched after the check."""
+        # The snapshot of the kit and the directory are made before any code of the subject runs.
+        _ = self._snapshot, self._directory
         with make_scratch_directory(self._directory) as directory:
             tmp, evidence_directory = directory / "check", directory / "aside"
             tmp.mkdir()
@@ -341,7 +347,7 @@ class Inspection:
         )
         leftovers = Leftovers(scrub(leftovers.outputs), scrub(leftovers.left))
         if "find" not in context.capabilities:
-            context.tags.clear()  # this backend cannot find jobs by their tag
+            context.tags.clear()  # a backend without ``find`` cannot find jobs by tag, so the tags are dropped
         if not has_leftovers(context):
             del self._contexts[context]
         finding = self._find_tampering(context.began) or finding
@@ -350,7 +356,7 @@ class Inspection:
         return self._make_red(clause, finding, seconds, calls, leftovers)
 
     def _find_tampering(self, began: float) -> Finding | None:
-        """Restore the kit, and return a finding if the subject has replaced parts of it since a check began."""
+        """Restore the kit. If the subject has replaced parts of the kit since a check began, return a finding."""
         if replaced := self._snapshot.restore():
             self._tampered_at, self._tampered = time.monotonic(), replaced
         if began > self._tampered_at:
@@ -360,7 +366,10 @@ class Inspection:
 
     @cached_property
     def _directory(self) -> Path:
-        """The directory that contains the directory of each check. A check that timed out may still use its own."""
+        """The directory that contains the directory of each check.
+
+        It is removed at the end of the inspection only, because a check that timed out may still use its directory.
+        """
         return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property
@@ -382,7 +391,7 @@ class Inspection:
             finding.state,
             seconds,
             shown.message,
-            # A scheduler is called in child processes. Their calls say no more than the finding.
+            # The report leaves out the calls of a scheduler's check, because they only start child processes.
             format_failure(
                 clause,
                 shown,
@@ -399,7 +408,7 @@ class Inspection:
 
 
 def _split_by_layer(clauses: Iterable[Clause]) -> list[list[Clause]]:
-    """Return the clauses in groups: those of transports and schedulers, then those of backends."""
+    """Return the clauses in groups: first the clauses of transports and schedulers, then the clauses of backends."""
     ordered = sorted(clauses, key=lambda each: each.role == "backend")
     return [list(some) for _, some in groupby(ordered, key=lambda each: each.role == "backend")]
 
@@ -412,14 +421,18 @@ def _is_cancelled() -> bool:
 
 def _time_check(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
-    stall = max(timeouts.STALL * context.scale, 1.0)  # on a busy machine, any event loop may stall for nearly a second
+    # A stall of less than a second is allowed, because any event loop may stall for nearly a second on a busy machine.
+    stall = max(timeouts.STALL * context.scale, 1.0)
     ending = timeouts.run_in_thread(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
     return classify(clause, ending.raised), time.monotonic() - began
 
 
 @contextmanager
 def _ignore_warning_filters() -> Generator[None]:
-    """Keep warnings of a subject from becoming exceptions: ``-W error`` is meant for the user's own tests."""
+    """Keep the warnings of a subject from becoming exceptions.
+
+    If the user gives pytest the option ``-W error``, it is meant for the user's own tests.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         yield
