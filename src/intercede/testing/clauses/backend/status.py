@@ -618,7 +618,8 @@ async def _expect_no_process_after_timeout(context: Context, script: str, second
 async def check_leavers_time_out(context: Context) -> None:
     """Run a job that starts children outside its process group and session.
 
-    The job exceeds its time limit of two seconds. When the job is reported as timed out, let another job search for the children.
+    The job exceeds its time limit of two seconds. When the job is reported as timed out, let another job search for
+    the children.
     """
     expected = "everything that a job started to be gone when it is reported as timed out"
     await _expect_no_process_after_timeout(context, f"{payloads.LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -22,7 +22,7 @@ _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
 """The longest allowed time, in seconds, between two iterations of the event loop."""
 _PAUSES = 3
-"""How many times a pause must be seen: the machine itself may pause once or twice."""
+"""How many times a pause must be seen. The machine itself may cause one or two pauses."""
 
 
 class _Driver(Protocol):
