@@ -37,7 +37,7 @@ class Pin:
 
 
 class Explanation:
-    """Explains how a name was resolved. ``str()`` returns the steps of the rule of precedence, up to the deciding step."""
+    """Explains how a name was resolved. ``str()`` returns the steps of the rule of precedence that were applied."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Explanation:
         self.plugins = plugins
         """All candidates, each with its status."""
         self.steps = steps
-        """The steps of the rule of precedence, up to the step that decided, one sentence each."""
+        """The steps of the rule of precedence, up to the deciding step, one sentence each."""
         self.error = error
         """The error that ``resolve`` raises for the name, or None if a candidate was chosen."""
 
@@ -75,7 +75,8 @@ class Explanation:
     def shadowed_builtin(self) -> Plugin | None:
         """The built-in that the chosen candidate shadows although the user did not ask for that candidate.
 
-        A user asks for a candidate with a pin, or with a name ``DISTRIBUTION:NAME``. None means that no built-in is shadowed in this way.
+        A user asks for a candidate with a pin, or with a name ``DISTRIBUTION:NAME``. None means that no built-in is
+        shadowed in this way.
         """
         if self.winner is None or self.winner.builtin or self.winner.status == "pinned" or ":" in self.name:
             return None

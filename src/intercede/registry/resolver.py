@@ -112,7 +112,7 @@ class Resolver:
     # Helpers of the methods above
 
     def list_available(self, group: str) -> tuple[str, ...]:
-        """Return the names in a group that have an eligible candidate. Some of these names may be ambiguous."""
+        """Return the names in a group that have an eligible candidate, even names that cannot be resolved."""
         eligible = {"active", "pinned", "shadowed", "ambiguous"}
         return tuple(sorted({each.name for each in self.list_plugins(group) if each.status in eligible}))
 
