@@ -336,7 +336,10 @@ class Report:
 
     @property
     def _red_shoulds(self) -> str:
-        """The red SHOULD clauses in parentheses, as text. Such clauses do not change the verdict. The text may be empty."""
+        """A text in parentheses that names the red SHOULD clauses, or an empty text.
+
+        Red SHOULD clauses in this text do not change the verdict.
+        """
         ids = [each for each in self.red if self.clauses[each].level is Level.SHOULD]
         return f" (red SHOULD: {', '.join(ids)})" if ids else ""
 
