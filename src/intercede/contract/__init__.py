@@ -6,7 +6,7 @@ A plugin needs no other module of intercede: ``from intercede.contract import Jo
 Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
 
-TYPE_CHECKING = False  # importing typing would cost more than this whole module
+TYPE_CHECKING = False  # an import of typing would take longer than all of this module
 if TYPE_CHECKING:
     from intercede.contract.backend import *
     from intercede.contract.credentials import *
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from intercede.contract.transport import *
 
 VERSION = "1.0"
-"""The version of the contract. A verdict of the conformance kit is about one version."""
+"""The version of the contract. Each verdict of the conformance kit applies to one version of the contract."""
 
 __all__ = [
     "CAPABILITIES",
@@ -91,7 +91,7 @@ _MODULES = ("errors", "job", "credentials", "transport", "scheduler", "backend")
 
 
 def __getattr__(name: str) -> object:
-    """Load a name of the contract when it is first used."""
+    """Load a name of the contract when the name is first used, and return its value."""
     from importlib import import_module  # noqa: PLC0415 -- not before a name is used
 
     for noun in _MODULES if name in __all__ else ():
@@ -104,5 +104,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List all names, even those that are not loaded yet."""
+    """Return all names of this module, including the names that are not loaded yet."""
     return sorted({*globals(), *__all__})

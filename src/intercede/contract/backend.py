@@ -1,9 +1,10 @@
-"""A backend runs jobs on one resource. Submitting and monitoring are essential; the rest are capabilities.
+"""A backend runs jobs on one resource. Every backend can submit and monitor jobs; capabilities are optional.
 
-Every verb takes many handles and answers for each. ``each_handle(handles)`` reads them, and raises a TypeError for
-common mistakes of callers. If the operation fails as a whole, the verb raises. If it can succeed for one job and fail
-for another, the mapping has an answer for each. A verb that is awaited before entering or after leaving raises
-NotOpenError, even for an empty list.
+A verb is a method of a backend that programs await, such as ``submit`` or ``kill``. A verb that takes handles takes any
+number of them. ``each_handle(handles)`` reads the handles, and raises a TypeError for common mistakes of callers. If
+the operation fails as a whole, the verb raises an exception. If the operation can succeed for one job and fail for
+another job, the returned mapping has an answer for each handle. A verb that is awaited outside the backend's
+``async with`` block raises NotOpenError, even for an empty list.
 """
 
 from abc import abstractmethod
@@ -43,52 +44,55 @@ __all__ = [
 
 @runtime_checkable
 class Submitter(Protocol):
-    """The verb of a backend that starts jobs."""
+    """The protocol of ``submit``, the method of a backend that starts jobs."""
 
     @abstractmethod
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start every copy of a payload, and return without waiting for the jobs to end.
+        """Start every copy of a submission, and return a handle or a failure for each copy.
 
-        The caller's files are read before it returns. After any exception but InvalidSpecError and
-        UnsupportedSpecError, CancelledError included, jobs may have started: ``find(spec.tag)`` returns exactly those.
-        They cannot be found without a tag, so set one if you may cancel.
+        ``submit`` does not wait for the jobs to end. The caller's files are read before ``submit`` returns. After any
+        exception but InvalidSpecError and UnsupportedSpecError, CancelledError included, jobs may have started.
+        ``find(spec.tag)`` returns exactly the jobs that have started. Without a tag they cannot be found, so set a tag
+        if you may cancel ``submit``.
 
         Args:
-            spec: The payload to run.
-            copies: The number of copies, or one CopyVars per copy; copy i gets the variables and secrets of
+            spec: The specification of the payload to run.
+            copies: The number of copies, or one CopyVars for each copy. Copy i gets the variables and secrets of
                 ``copies[i]``.
 
         Returns:
-            A handle or a failure for each copy. If no copy could be started, it raises instead.
+            A handle or a failure for each copy. If no copy could be started, ``submit`` raises an exception instead.
 
         Raises:
-            InvalidSpecError: The request itself is wrong: copies < 1, an empty sequence, a missing local input.
-            UnsupportedSpecError: This backend cannot run it.
-            LimitError: The resource's submission limit is reached; no copy was started.
+            InvalidSpecError: The request itself is wrong. For example, ``copies`` is less than 1 or an empty sequence,
+                or a local input is missing.
+            UnsupportedSpecError: This backend cannot do what ``spec`` asks for.
+            LimitError: The resource's submission limit is reached. No copy was started.
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
 
 @runtime_checkable
 class Monitor(Protocol):
-    """The verb of a backend that reports the states of jobs."""
+    """The protocol of ``status``, the method of a backend that returns the statuses of jobs."""
 
     @abstractmethod
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Return the state of each job. This changes no job.
+        """Return the status of each job. A call of ``status`` changes no job.
 
         Args:
-            handles: Any number, in any order; duplicates collapse.
+            handles: Any number of handles, in any order. Duplicates are ignored.
 
         Returns:
-            A status for exactly these handles. Unknown, purged and foreign ones are UNKNOWN, never dropped. A final
-            state can only change to UNKNOWN: once purged, or after the resource's retention time.
+            A status for exactly these handles. A job that is unknown, purged or of another resource is not left out:
+            its state is UNKNOWN. A final state can only change to UNKNOWN, when the job is purged or the resource's
+            retention time is over.
 
         Raises:
             ResourceError: The resource or the connection to it failed, so no state is known.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -97,14 +101,14 @@ class Monitor(Protocol):
 class JobBackend(Submitter, Monitor, Protocol):
     """The protocol that the registry requires of every backend. A backend need not inherit this class.
 
-    Constructing it opens no connection, starts no process or thread and writes no file; entering it may. Any number of
-    verbs may be awaited at once. Two instances do not disturb each other. A cancelled verb ends in bounded time and
-    leaves the instance usable.
+    Constructing a backend opens no connection, starts no process or thread and writes no file; entering a backend may.
+    Any number of verbs may be awaited at once. Two backends do not disturb each other. A cancelled verb ends within a
+    limited time and leaves the backend usable.
     """
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Connect, if a connection is needed. Returns the object itself.
+        """Connect if a connection is needed, and return the backend itself.
 
         Raises:
             ResourceError: The resource cannot be reached, or refuses the login.
@@ -119,7 +123,10 @@ class JobBackend(Submitter, Monitor, Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close all connections that ``__aenter__`` or a verb has opened. Jobs continue. Leaving twice is allowed."""
+        """Close all connections that ``__aenter__`` or another method has opened. Jobs continue.
+
+        Leaving a backend twice is allowed.
+        """
         ...
 
 
@@ -129,23 +136,24 @@ class OutputRetriever(Protocol):
 
     @abstractmethod
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Fetch the output of each finished job into a directory of its own under ``dest``.
+        """Fetch the output of each finished job into the job's own directory under ``dest``, and return the outputs.
 
-        That directory is built under a temporary name and renamed at the end. Fetching again replaces it and nothing
-        else. Links, devices, sockets and fifos are left out, and no path leads out of ``dest``.
+        The job's directory is built under a temporary name and renamed at the end. Fetching again replaces the job's
+        directory and nothing else. Links, devices, sockets and fifos are left out, and no path leads out of ``dest``.
 
         Args:
-            handles: Any number; duplicates collapse.
-            dest: A local directory, created if it is missing.
+            handles: Any number of handles. Duplicates are ignored.
+            dest: A local directory, which is created if it is missing.
 
         Returns:
-            An output for exactly these handles. An unfinished, unknown or foreign job is not ok, and does not affect
-            the others; fetching an unfinished one later returns all of its output.
+            An output for exactly these handles. The output of a job that is unfinished, unknown or of another resource
+            is not ok, and does not affect the other outputs. After an unfinished job has ended, fetching again returns
+            all of its output.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
             OSError: ``dest`` cannot be written.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -156,21 +164,21 @@ class Cancellable(Protocol):
 
     @abstractmethod
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Make each job end. The outcome is ok once the resource has accepted the request. The state changes later.
+        """Request that each job ends, and return an outcome for each job.
 
-        A job ends together with everything that it started, in any process group or session, as far as the resource
-        knows of it.
+        An outcome is ok once the resource has accepted the request; the job's state changes later. A job ends together
+        with all processes that it started, in any process group or session, as far as the resource knows of them.
 
         Args:
-            handles: Any number; duplicates collapse.
+            handles: Any number of handles. Duplicates are ignored.
 
         Returns:
-            An outcome for exactly these handles. A finished or already killed job is ok; an unknown, purged or foreign
-            one is not.
+            An outcome for exactly these handles. The outcome is ok for a finished or already killed job. The outcome is
+            not ok for a job that is unknown, purged or of another resource.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -181,18 +189,19 @@ class Purgeable(Protocol):
 
     @abstractmethod
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Remove every trace of each job from the resource.
+        """Remove every trace of each job from the resource, and return an outcome for each job.
 
         Args:
-            handles: Any number; duplicates collapse.
+            handles: Any number of handles. Duplicates are ignored.
 
         Returns:
-            An outcome for exactly these handles. An unknown job of this resource is ok, a foreign one is not. A job
-            that is QUEUED, HELD or RUNNING is refused (``running``) and continues.
+            An outcome for exactly these handles. The outcome is ok for an unknown job of this resource, but not for a
+            job of another resource. A job that is QUEUED, HELD or RUNNING is refused with the reason ``running``, and
+            continues.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -203,11 +212,11 @@ class LoadReporter(Protocol):
 
     @abstractmethod
     async def counts(self) -> JobCounts:
-        """Count the jobs that this user has submitted to this resource with intercede.
+        """Return the numbers of queued and running jobs that this user submitted to this resource with intercede.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -218,14 +227,14 @@ class LiveDiagnostics(Protocol):
 
     @abstractmethod
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Return the output of each job so far. A call changes nothing, so it can be repeated.
+        """Return the output that each job has written so far. A call changes nothing, so calls can be repeated.
 
         Returns:
-            An answer for exactly these handles; the text is empty if a job has written nothing or is unknown.
+            An answer for exactly these handles. The text is empty if a job has written nothing or is unknown.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -236,11 +245,11 @@ class Findable(Protocol):
 
     @abstractmethod
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Return every job of every submission with this tag, each job once. Purged jobs are not found.
+        """Return the handle of every job of every submission with this tag, without duplicates or purged jobs.
 
         Raises:
             ResourceError: The resource or the connection to it failed.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the backend's ``async with`` block.
         """
         ...
 
@@ -257,7 +266,7 @@ CAPABILITIES: Mapping[Capability, type] = MappingProxyType(
         "diagnostics": LiveDiagnostics,
     }
 )
-"""Each capability's name and its protocol, in the order in which reports list capabilities."""
+"""The protocol of each capability, by the capability's name. Reports list capabilities in this order."""
 
 _VERBS: Mapping[Capability, str] = MappingProxyType(
     {
@@ -274,10 +283,12 @@ _VERBS: Mapping[Capability, str] = MappingProxyType(
 def capabilities(backend: object) -> frozenset[Capability]:
     """Return the capabilities that an object claims.
 
-    It claims a capability if its verb exists, is not None, and is not the method of the protocol itself.
+    An object claims a capability if it has the capability's verb, and the verb is neither None nor the method of the
+    protocol itself.
 
-    Members are looked up statically, so no code of the object runs. ``isinstance`` narrows to the same protocols for
-    type checkers. It looks at the class first, so only this function sees a verb that is None on the object alone.
+    Attributes are looked up statically, so no code of the object runs. For type checkers, ``isinstance`` narrows to the
+    same protocols. ``isinstance`` looks at the class first, so only ``capabilities`` detects a verb that is None on the
+    object but not on its class.
     """
     return frozenset(name for name, protocol in CAPABILITIES.items() if _claims(backend, protocol, _VERBS[name]))
 

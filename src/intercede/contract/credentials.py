@@ -31,7 +31,7 @@ CredentialKind = Literal["password", "private_key", "certificate", "token"]
 
 class _Credential(_Data):
     expires: AwareDatetime | None = None
-    """The time at which the credential becomes invalid, or None if it is not known."""
+    """The time at which the credential becomes invalid, or None if this time is not known."""
 
 
 class Password(_Credential):
@@ -54,7 +54,7 @@ class PrivateKey(_Credential):
 
 
 class Certificate(_Credential):
-    """An X.509 certificate chain with its key, such as a proxy, as PEM."""
+    """An X.509 certificate chain and its key as PEM, for example a proxy certificate."""
 
     kind: Literal["certificate"] = "certificate"
     chain: bytes
@@ -89,7 +89,7 @@ class CredentialSet(_Data):
     credentials: tuple[Credential, ...] = Field(min_length=1)
 
     def first(self, kind: type[_C]) -> _C | None:
-        """Return the first credential of a type, or None if there is none of this type."""
+        """Return the first credential of a type, or None if the set has no credential of this type."""
         return next((each for each in self.credentials if isinstance(each, kind)), None)
 
     @property
@@ -100,11 +100,15 @@ class CredentialSet(_Data):
 
 @runtime_checkable
 class CredentialProvider(Protocol):
-    """Provides credentials. It is an async context manager owned by the caller, so plugins never enter or leave it."""
+    """Provides credentials to plugins.
+
+    A provider is an async context manager. The caller owns the provider, and enters and leaves it; plugins only call
+    ``get``.
+    """
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Open the provider's own sources, such as an agent or a token service."""
+        """Open the provider's sources, such as an agent or a token service, and return the provider itself."""
         ...
 
     @abstractmethod
@@ -115,16 +119,16 @@ class CredentialProvider(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close the provider's sources, and forget the credentials that it returned."""
+        """Close the provider's sources, and forget the credentials that the provider has returned."""
         ...
 
     @abstractmethod
     async def get(self, need: CredentialNeed) -> CredentialSet:
-        """Return acceptable credentials that are valid now. Callers ask again before a credential expires.
+        """Return acceptable credentials that are valid now. The caller calls ``get`` again before a credential expires.
 
         Raises:
             AuthenticationError: The provider has no acceptable credential.
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the provider's ``async with`` block.
         """
         ...
 
@@ -132,12 +136,12 @@ class CredentialProvider(Protocol):
 class FreshCredentials:
     """Caches the credentials that a provider returns for one need, until they are about to expire.
 
-    Plugins use it so that many verbs may ask at once, and the provider is asked only once.
+    If several methods of a plugin request the credentials at once, the provider is asked only once.
 
     Args:
         provider: The provider of the credentials.
         need: The credentials that the plugin needs.
-        margin_s: The number of seconds before the expiry from which new credentials are requested.
+        margin_s: The number of seconds before the expiry at which the cached credentials are replaced by new ones.
     """
 
     def __init__(self, provider: CredentialProvider, need: CredentialNeed, margin_s: float = 60.0) -> None:
@@ -168,11 +172,13 @@ class FreshCredentials:
     def _finish_asking(self, task: "asyncio.Task[CredentialSet]") -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # a waiting caller gets the exception; if none waits, this keeps asyncio from warning
+            # A waiting caller gets the exception. If no caller waits, reading the exception here keeps asyncio from
+            # warning that the exception was never retrieved.
+            task.exception()
 
     @property
     def is_kept(self) -> bool:
-        """True if credentials are cached. The provider may have newer ones."""
+        """True if credentials are cached. The provider may have newer credentials."""
         return self._kept is not None
 
     def forget(self) -> None:

@@ -4,24 +4,24 @@
 
     IntercedeError
       ConfigError                    the data that names or configures an object is wrong
-      PluginError                    no working object could be made from the name of a plugin
+      PluginError                    no plugin could be made for a name
         PluginNotFoundError            no plugin has that name
-        PluginAmbiguousError           several distributions provide it, and no pin decides
-        PluginPinError                 a pin names a distribution that does not provide the name
-        PluginDeniedError              policy refuses the plugin
+        PluginAmbiguousError           several distributions provide the name, and no pin chooses one
+        PluginPinError                 a pin chooses a distribution that does not provide the name
+        PluginDeniedError              the policy refuses the plugin, or credentials for the plugin
         PluginLoadError                importing or constructing the plugin failed
         PluginContractError            the object does not have the shape that the contract requires
       InvalidSpecError               the request itself is wrong: no job was started
-      UnsupportedSpecError           this backend cannot do that: no job was started
-      NotOpenError                   a verb was called before entering or after leaving
-      ResourceError                  the resource failed or the connection to it failed; says whether to try again
+      UnsupportedSpecError           this backend cannot do what the request asks for: no job was started
+      NotOpenError                   a method was called outside the object's ``async with`` block
+      ResourceError                  the resource or its connection failed; ``retryable`` says whether to try again
         TransportError                 the connection failed, or a command could not be started
         AuthenticationError            the login was refused
         SchedulerError                 the scheduler refused, or its answer is unusable
         LimitError                     the resource's own submission limit is reached: try again later
 
-An error takes one positional string, for people, and keywords, which become attributes with the same facts for
-programs. Every error survives pickling with its attributes.
+An error takes one positional string, which is the message for people. An error takes keywords as well, which become
+attributes with the same facts for programs. Every error keeps its attributes when it is pickled.
 """
 
 __all__ = [
@@ -49,13 +49,14 @@ class IntercedeError(Exception):
     """The root of all errors that intercede raises on purpose.
 
     Args:
-        message: The request, the facts, and what to do.
+        message: A text for people: the request, the facts, and what to do.
         attributes: The same facts for programs; each becomes an attribute.
     """
 
     def __init__(self, message: str = "", **attributes: object) -> None:
         super().__init__(message)
-        self.__dict__.update(attributes)  # BaseException pickles args and __dict__, so an error keeps its attributes
+        # An error keeps its attributes when it is pickled, because BaseException pickles args and __dict__.
+        self.__dict__.update(attributes)
 
 
 class ConfigError(IntercedeError):
@@ -76,47 +77,53 @@ class ConfigError(IntercedeError):
 
 
 class PluginError(IntercedeError):
-    """No working object could be made from the name of a plugin."""
+    """No plugin could be made for the requested name."""
 
     group: str | None = None
-    """``backends``, ``transports`` or ``schedulers``."""
+    """The group of the plugin: ``backends``, ``transports`` or ``schedulers``."""
     name: str | None = None
     """The name of the plugin that was requested."""
     distribution: str | None = None
     """The distribution that provides the plugin, if it is known."""
     version: str | None = None
-    """The version of the distribution."""
+    """The version of ``distribution``."""
     target: str | None = None
-    """The value of the entry point, ``module:attribute``."""
+    """The value of the plugin's entry point: ``module:attribute``."""
 
 
 class PluginNotFoundError(PluginError):
     """No plugin has the requested name. The message lists the existing names and the most similar ones."""
 
     available: tuple[str, ...] = ()
-    """All names in the group."""
+    """The names of all plugins in ``group``."""
 
 
 class PluginAmbiguousError(PluginError):
-    """Several distributions provide the name, and no pin chooses one. The message lists a pin for each."""
+    """Several distributions provide the requested name, and no pin chooses one of them.
+
+    The message lists, for each distribution, the pin that chooses the distribution.
+    """
 
     pins: tuple[str, ...] = ()
     """For each candidate, the ``INTERCEDE_PREFER`` entry that chooses it."""
 
 
 class PluginPinError(PluginError):
-    """A pin names a distribution that does not provide the name."""
+    """A pin chooses a distribution that does not provide the pinned name."""
 
     pin: str | None = None
     """The pin as the user wrote it, and the place where it is written."""
 
 
 class PluginDeniedError(PluginError):
-    """The policy does not allow the plugin, or the plugin is not pinned and so does not get credentials."""
+    """The policy does not allow the plugin, or the plugin may not receive credentials.
+
+    A plugin that shadows a built-in may receive credentials only if the user has pinned the plugin.
+    """
 
 
 class PluginLoadError(PluginError):
-    """Importing or constructing the plugin failed, for any reason. ``__cause__`` is the exception that it raised."""
+    """Importing or constructing the plugin failed, for any reason. ``__cause__`` is the exception that was raised."""
 
 
 class PluginContractError(PluginError):
@@ -145,13 +152,13 @@ class UnsupportedSpecError(IntercedeError):
 
 
 class NotOpenError(IntercedeError):
-    """A verb was called before the object was entered, or after it was left."""
+    """A method was called outside the object's ``async with`` block."""
 
 
 class ResourceError(IntercedeError):
     """The resource failed, or the connection to it failed.
 
-    ``retryable`` is True if the same call may succeed later without any change on our side.
+    ``retryable`` is True if the same call may succeed later without any change by the caller.
     """
 
     retryable: bool = False
@@ -168,7 +175,7 @@ class AuthenticationError(ResourceError):
 
 
 class SchedulerError(ResourceError):
-    """The scheduler refused a request, or its answer cannot be parsed. ``retryable`` is True for an outage."""
+    """The scheduler refused a request, or its answer cannot be parsed. ``retryable`` is True in an outage."""
 
     refused: bool = False
     """True if the scheduler certainly refused the whole submission, so that no job has started or will start."""

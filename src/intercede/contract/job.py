@@ -1,12 +1,13 @@
 """The data that all roles share: what a job needs, how it is named, and how it ended.
 
 **job**: the resource's job (a Slurm task, an ARC activity), never a workload manager's. **copy**: one of the N jobs
-of one submission. **sandbox**: the files a job reads and writes in its own working directory. **resource**: the
-system that one configured backend talks to. **tag**: the caller's token on a submission; several submissions may
-share one.
+of one submission. **sandbox**: the files that a job reads and writes in its own working directory. **resource**: the
+system that one configured backend talks to. **tag**: a text that the caller gives a submission; several submissions
+may have the same tag.
 
-Every type is frozen, refuses unknown fields, takes keyword arguments only, copies its mappings into read-only ones,
-and raises pydantic's ``ValidationError``, a ``ValueError``, which names the field and never shows the value.
+Every type is frozen, refuses unknown fields, takes keyword arguments only, and copies its mappings into read-only
+mappings. A wrong value raises pydantic's ``ValidationError``, a ``ValueError`` that names the field and never shows the
+value.
 """
 
 import re
@@ -56,8 +57,9 @@ __all__ = [
 K = TypeVar("K")
 V = TypeVar("V")
 
-# When the first model is made, pydantic reads the entry points of every installed distribution, and raises if one
-# unrelated file is invalid. pydantic reads them only once, so let it do so now, and ignore the error.
+# When the first model is made, pydantic reads the entry points of every installed distribution, and raises an error if
+# a file of an unrelated distribution is invalid. The next lines make pydantic read the entry points now, and ignore the
+# error. pydantic reads the entry points only once.
 with suppress(Exception):
     TypeAdapter(object)
 
@@ -65,7 +67,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _ReadOnly(Mapping[K, V]):
-    """A read-only mapping that can be pickled and has the repr of a dict. It is hashable if its values are."""
+    """A read-only mapping that can be pickled and has the repr of a dict. It is hashable if its values are hashable."""
 
     __slots__ = ("_items",)
 
@@ -95,7 +97,7 @@ def _serialize_read_only(value: Mapping[K, V], handler: object) -> object:
 
 
 ReadOnly = Annotated[Mapping[K, V], AfterValidator(_ReadOnly), WrapSerializer(_serialize_read_only)]
-"""The type of a model's field that holds a mapping. The model stores a read-only copy of the mapping."""
+"""The type of a model's field whose value is a mapping. The model stores a read-only copy of the mapping."""
 
 
 def _refuse_nul(text: str) -> str:
@@ -138,7 +140,7 @@ def _check_url(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_check_text)]
-"""Text without a NUL."""
+"""Text that UTF-8 can encode, without a NUL."""
 Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_text)]
 """Text that is not empty."""
 RelativePath = Annotated[Name, AfterValidator(_check_relative_path)]
@@ -160,7 +162,10 @@ def _check_local(path: str | Path) -> str | Path:
 
 
 def _write_path(path: str | Path) -> str:
-    """Return a path as text. A Path without a slash gets ``./``, because a bare name is searched for on PATH."""
+    """Return a path as text, with ``./`` before a ``Path`` that has no slash.
+
+    In ``executable``, a text without a slash is the name of a program to search for on the remote PATH.
+    """
     return f"./{path}" if isinstance(path, Path) and "/" not in str(path) else str(path)
 
 
@@ -172,14 +177,17 @@ class _Data(BaseModel):
 
 
 class Resources(_Data):
-    """The resources that one copy requests. A backend may honour, refuse or ignore each. It never ignores ``queue``."""
+    """The cores, memory, time, accelerators and queue that one copy requests.
+
+    A backend may honour, refuse or ignore each of these requests, but it never ignores ``queue``.
+    """
 
     cpus: Positive = 1
     """The number of cores."""
     memory_mb: Positive | None = None
     """The memory of the copy in units of 2**20 bytes."""
     wall_time_s: Positive | None = None
-    """The maximum number of seconds that the copy runs."""
+    """The maximum number of seconds for which the copy runs."""
     gpus: Count = 0
     """The number of accelerators, of any kind that the resource has."""
     queue: Name | None = None
@@ -192,7 +200,7 @@ class FileRef(_Data):
     name: RelativePath
     """The file's path in the working directory."""
     source: LocalOrName
-    """A local path, which is read before ``submit`` returns, or a URL, which the resource fetches if it can."""
+    """A local path or a URL. ``submit`` reads a local file before it returns. The resource fetches a URL if it can."""
 
     @property
     def is_url(self) -> bool:
@@ -201,25 +209,25 @@ class FileRef(_Data):
 
 
 class OutputMember(_Data):
-    """Files of the working directory that are fetched after the job.
+    """A pattern for files of the working directory that are fetched after the job ends.
 
-    ``*``, ``?`` and ``[]`` do not match ``/``, ``**`` does. A leading dot must be written out. If a directory matches,
-    everything below it is taken. A pattern without a match is listed in ``JobOutput.missing``.
+    ``*``, ``?`` and ``[]`` do not match ``/``, but ``**`` does. A leading dot must be written out. If a directory
+    matches, everything below it is taken. A pattern without a match is listed in ``JobOutput.missing``.
     """
 
     pattern: Annotated[Name, AfterValidator(_check_pattern)]
     """The pattern of the files, relative to the working directory."""
     destination: Url | None = None
-    """The URL to which the resource uploads the files. A backend may refuse a URL. If it is None, the files are kept
-    for ``fetch_output``."""
+    """The URL to which the resource uploads the files. A backend may refuse any URL. If ``destination`` is None, the
+    files are kept for ``fetch_output``."""
 
 
 class OutputSpec(_Data):
-    """The files that are fetched besides stdout and stderr."""
+    """The files that are fetched in addition to stdout and stderr."""
 
     members: tuple[OutputMember, ...] = ()
     include_unlisted: StrictBool = False
-    """True also fetches the files that match no member, except inputs, the executable and secrets."""
+    """If True, the files that match no pattern are fetched as well, except inputs, the executable and secrets."""
 
 
 class ContainerSpec(_Data):
@@ -230,7 +238,7 @@ class ContainerSpec(_Data):
 
 
 class CopyVars(_Data):
-    """The variables and secrets of one copy, which the other copies do not get."""
+    """The environment variables and secrets that only one copy of a submission gets."""
 
     environment: Environment = Field(default_factory=dict, validate_default=True)
     """The variables of this copy. They override the variables of the specification."""
@@ -239,37 +247,40 @@ class CopyVars(_Data):
 
 
 class SubmissionSpec(_Data):
-    """One payload, to run as one copy or many.
+    """The specification of one payload, which runs as one copy or as many copies.
 
-    stdin is ``/dev/null``. The base environment is the resource's own.
+    The payload's stdin is ``/dev/null``. The variables of ``environment`` are added to the resource's own environment.
     """
 
     executable: LocalOrName
-    """A name without a slash is searched for on the remote PATH. A string with a slash, or any Path, is a local file:
-    it is copied to the resource. Whatever the file's mode is, its shebang runs it, or sh if it has no shebang."""
+    """The program: a name that is searched for on the remote PATH, or a local file that is copied to the resource.
+
+    A string without a slash is a name. A string with a slash, or any ``Path``, is a local file. The file is run by its
+    shebang, or by ``sh`` if it has no shebang, whatever the file's mode is.
+    """
     arguments: tuple[Text, ...] = ()
-    """The arguments of the executable. They are passed on byte for byte."""
+    """The arguments of the executable. They reach the executable unchanged, byte for byte."""
     inputs: tuple[FileRef, ...] = ()
     """The files that every copy finds in its working directory."""
     outputs: OutputSpec = OutputSpec()
-    """The files that are fetched after the job."""
+    """The files that are fetched after the job ends."""
     resources: Resources = Resources()
-    """The resources that each copy requests."""
+    """The cores, memory, time, accelerators and queue that each copy requests."""
     environment: Environment = Field(default_factory=dict, validate_default=True)
     """Variables in addition to the resource's own environment. Their names match ``[A-Za-z_][A-Za-z0-9_]*``."""
     container: ContainerSpec | None = None
     """The container image in which the payload runs."""
     stdout: RelativePath | None = None
-    """The file in the working directory that receives stdout. If it is None, the backend chooses a file."""
+    """The file in the working directory that receives stdout. If ``stdout`` is None, the backend chooses a file."""
     stderr: RelativePath | None = None
     """The file in the working directory that receives stderr. It must differ from ``stdout``."""
     tag: Tag | None = None
-    """The name by which ``find`` finds the submission. Set a tag if you may cancel a ``submit``: a cancelled call
-    returns no handles."""
+    """The name by which ``find`` finds the submission. Set a tag if you may cancel ``submit``: a cancelled call
+    returns no handles, so only the tag finds the jobs that the call has started."""
 
     @property
     def staged_executable(self) -> Path | None:
-        """Return the local file to copy and run, or None if the executable is a name to find on the remote PATH."""
+        """Return the path of the local file that is copied and run, or None if ``executable`` is a program's name."""
         local = isinstance(self.executable, Path) or "/" in self.executable
         return Path(self.executable) if local else None
 
@@ -285,20 +296,23 @@ class SubmissionSpec(_Data):
 class JobHandle(_Data):
     """The name of one job. It is hashable, and names the job in any process and at any later time.
 
-    JSON keeps a handle unchanged. Its two parts have at most 512 characters in all, and hold no secret.
+    A handle that is written as JSON and read back is unchanged. The two texts of a handle have at most 512 characters
+    in all, and hold no secret.
     """
 
     resource: Name
     """The name of the resource. It is the same for every backend and process that sees the same jobs."""
     job: Name
-    """The name of the job on the resource, which is opaque to callers. The backend treats it as untrusted data: it
-    checks the name against its own pattern, and never uses it as a path, a pid or an expression. If the name does not
-    match, the status of the job is ``UNKNOWN(foreign)``."""
+    """The name of the job on the resource. The name is opaque to callers. The backend treats the name as untrusted
+    data: it checks the name against a pattern, and never uses the name as a path, a pid or an expression. If the name
+    does not match the backend's pattern, the job's state is ``UNKNOWN`` with the reason ``foreign``."""
 
     def __hash__(self) -> int:  # type checkers do not see pydantic's __hash__, and handles are dictionary keys
         return hash((self.resource, self.job))
 
-    def __iter__(self) -> Never:  # pydantic's __iter__ yields two fields, so a handle could pass for a collection
+    def __iter__(self) -> Never:
+        # pydantic's __iter__ would yield the two fields, so a single handle would be mistaken for a collection of
+        # handles.
         raise TypeError("expected a collection of handles, not a single JobHandle: write [handle]")
 
     @model_validator(mode="after")
@@ -317,12 +331,12 @@ class CopyFailure(_Data):
 
 
 class Submission(_Data):
-    """The result for each copy: either a handle or a failure."""
+    """The result of ``submit``: a handle or a failure for each copy."""
 
     handles: ReadOnly[int, JobHandle] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> the job that was started."""
+    """Copy index -> the handle of the job that was started."""
     failures: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> the reason why no job was started."""
+    """Copy index -> the reason why no job was started for the copy."""
 
     @model_validator(mode="after")
     def _check_indices(self) -> Self:
@@ -334,8 +348,8 @@ class Submission(_Data):
         """Raise an error unless every copy was started.
 
         Raises:
-            ResourceError: One or more were not. It has this submission's ``failures`` and ``handles``; ``retryable`` is
-                True if every failure is.
+            ResourceError: At least one copy was not started. The error has this submission's ``failures`` and
+                ``handles``. The error's ``retryable`` is True if every failure is retryable.
         """
         if self.failures:
             index, failure = min(self.failures.items())
@@ -354,21 +368,27 @@ class JobState(StrEnum):
     QUEUED = "QUEUED"
     """The job is accepted and does not run yet: it waits, is being configured, or stages in."""
     HELD = "HELD"
-    """The job waits for a person to release it. A hold after an error is HELD as well."""
+    """The job waits until a person releases it. A job that the scheduler holds after an error is HELD as well."""
     RUNNING = "RUNNING"
-    """The payload has started. A job that is suspended, completing or staging out is RUNNING; ``native`` says which."""
+    """The payload has started. A job that is suspended, completing or staging out is RUNNING as well. In
+    ``JobStatus.native``, the resource's own word distinguishes these cases."""
     DONE = "DONE"
     """The payload ended with exit code 0."""
     FAILED = "FAILED"
-    """The job ended on its own, but not with exit code 0, or it could not start. ``reason`` says how."""
+    """The job could not start, or it ended on its own with a failure, such as a nonzero exit code. The failure is named
+    in ``JobStatus.reason``."""
     KILLED = "KILLED"
-    """The job ended because a person or program asked for it."""
+    """The job ended because a person or program requested its end."""
     UNKNOWN = "UNKNOWN"
-    """The state is unknown: the job is purged, lost, or of another resource. An absent job never counts as DONE."""
+    """The state is unknown: the job was purged or lost, or it belongs to another resource. An absent job never
+    counts as DONE."""
 
     @property
     def final(self) -> bool:
-        """True if the state can only change to UNKNOWN: once purged, or after the resource's retention time."""
+        """True if the job has ended.
+
+        A final state can only change to UNKNOWN, when the job is purged or the resource's retention time is over.
+        """
         return self in _FINAL
 
 
@@ -397,16 +417,17 @@ class JobStatus(_Data):
 
     state: JobState
     exit_code: Count | None = None
-    """The payload's exit code, if it exited. A payload that handled a signal may still exit with a code. Its state is
-    then KILLED, or FAILED with the reason ``timeout``. The code is never set together with ``signal``."""
+    """The payload's exit code, or None if the payload did not exit with a code. ``exit_code`` and ``signal`` are never
+    both set. A payload that handles a signal may still exit with a code. The state of such a job is KILLED, or FAILED
+    with the reason ``timeout``."""
     signal: Positive | None = None
     """The number of the signal that ended the job."""
     reason: Reason | None = None
-    """The reason for the state, as one of the contract's words."""
+    """The reason for the state: one of the words that the contract defines for reasons."""
     native: str | None = None
-    """The resource's own word for the state."""
+    """The native state: the resource's own word for the state."""
     evidence: str | None = None
-    """A text for people that says where the state was read from."""
+    """A text for people that says where the state was read."""
 
     @model_validator(mode="after")
     def _check_ending(self) -> Self:
@@ -421,8 +442,8 @@ class JobOutput(_Data):
     ok: StrictBool
     """True if the output was fetched completely, apart from the names in ``missing``."""
     reason: str | None = None
-    """The reason why the output is incomplete: a value of ``OpOutcome.reason``, or ``limit``. Details may follow after
-    a colon."""
+    """The reason why the output is incomplete: one of the reasons of ``OpOutcome``, or ``limit``. A colon and details
+    may follow the reason."""
     stdout: Path | None = None
     stderr: Path | None = None
     log: Path | None = None
@@ -430,16 +451,16 @@ class JobOutput(_Data):
     files: ReadOnly[str, Path] = Field(default_factory=dict, validate_default=True)
     """POSIX path in the working directory -> the fetched file below ``dest``."""
     missing: tuple[str, ...] = ()
-    """Patterns that matched no file. If the backend reports them, also the names of links, fifos and devices that a
-    pattern matched."""
+    """The patterns that matched no file. A backend may add the names of links, fifos and devices that a pattern
+    matched, because these are not fetched."""
 
 
 class OpOutcome(_Data):
-    """The result for one job of a ``kill`` or a ``purge``."""
+    """The result of ``kill`` or ``purge`` for one job."""
 
     ok: StrictBool
     reason: OutcomeReason | None = None
-    """The reason why the operation failed. It is set if and only if ``ok`` is False."""
+    """The reason why the operation failed, or None if ``ok`` is True."""
     detail: str | None = None
 
     @model_validator(mode="after")
@@ -450,7 +471,7 @@ class OpOutcome(_Data):
 
 
 class JobCounts(_Data):
-    """The number of jobs that this user submitted to this resource with intercede, by state."""
+    """The numbers of queued and running jobs that this user submitted to this resource with intercede."""
 
     queued: Count
     """The number of jobs that are QUEUED or HELD."""
@@ -458,23 +479,23 @@ class JobCounts(_Data):
 
 
 class Diagnostics(_Data):
-    """The output of an unfinished job so far."""
+    """The output that an unfinished job has written so far."""
 
     text: str
 
 
 def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
-    """Turn the ``copies`` of a ``submit`` into one ``CopyVars`` for each copy.
+    """Return one ``CopyVars`` for each copy, given the argument ``copies`` of ``submit``: a number or a sequence.
 
     Raises:
-        InvalidSpecError: ``copies`` is less than 1, an empty sequence, or holds anything but CopyVars.
+        InvalidSpecError: ``copies`` is less than 1, is an empty sequence, or holds anything but CopyVars.
     """
     if isinstance(copies, int) and not isinstance(copies, bool):
         expanded: tuple[object, ...] = (CopyVars(),) * copies
     else:
         expanded = tuple(copies) if isinstance(copies, Sequence) else (copies,)
     if not expanded or not all(isinstance(each, CopyVars) for each in expanded):
-        # The wrong values may hold secrets, so the error names only their types.
+        # An invalid value may be a secret, so the error shows only the types of the values.
         given = f"of {', '.join(sorted({type(each).__name__ for each in expanded}))}" if expanded else "empty"
         what = copies if isinstance(copies, int) else f"a {type(copies).__name__} {given}"
         raise InvalidSpecError(
@@ -486,10 +507,10 @@ def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
 
 
 def each_handle(handles: Iterable[JobHandle]) -> tuple[JobHandle, ...]:
-    """Return the handles that a verb received, in their order and without duplicates.
+    """Return the handles that a caller passed to a backend, in their order and without duplicates.
 
     Raises:
-        TypeError: The argument is not a collection of handles, but a submission, for instance. The message says what
+        TypeError: The argument is not a collection of handles: for example, it is a submission. The message says what
             to write instead.
     """
     given: object = handles

@@ -1,7 +1,7 @@
-"""A scheduler queues work on a machine. Its methods are pure functions that turn jobs into text, and text into facts.
+"""A scheduler turns jobs into shell text for a queue, and the queue's answers into ids and statuses.
 
-The methods do no I/O and read no clock, so that recorded answers can test them. They return fragments of POSIX sh,
-which ask the machine at run time.
+The methods of a scheduler are pure functions: they do no I/O and read no clock, so that recorded answers can test them.
+They return fragments of POSIX sh, which query the machine when they run.
 """
 
 from abc import abstractmethod
@@ -27,48 +27,53 @@ __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
 """A scheduler's own name for one job. It has no newline and no blank, and does not begin with ``-``.
 
-A queue that loses its state gives the same number again. So an id holds more than a number, such as the submission id
-(``17.0@SUBMISSION_ID``), unless the queue never gives an id twice.
+A queue that loses its state gives the same number to another job. So an id holds more than a number, such as the
+submission id (``17.0@SUBMISSION_ID``), unless the queue never gives an id twice.
 """
 SubmissionId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
 """The id of one submission."""
 
 
 class Batch(_Data):
-    """The facts about one submission that a scheduler gets. A Batch holds no payload, environment, secret or tag."""
+    """A submission as a scheduler sees it. A ``Batch`` contains no payload, environment, secret or tag."""
 
     submission_id: SubmissionId
     """The id of the submission. The queue sees it as the job's name or comment."""
     copies: Positive
     resources: Resources
     carry_shared: tuple[RelativePath, ...] = ()
-    """Files in the submission's directory that every copy needs, for a scheduler that stages files itself."""
+    """The files in the submission's directory that every copy needs. A scheduler that stages files itself must copy
+    them to the nodes."""
     carry_copy: tuple[RelativePath, ...] = ()
-    """Files that one copy needs, for a scheduler that stages files itself. ``{index}`` means the copy's index."""
+    """The files that one copy needs. A scheduler that stages files itself must copy them to the copy's node. In each
+    name, ``{index}`` means the copy's index."""
     returns: tuple[RelativePath, ...] = ()
-    """Files that one copy writes, for a scheduler that stages files itself. ``{index}`` means the copy's index."""
+    """The files that one copy writes. A scheduler that stages files itself must copy them back from the copy's node. In
+    each name, ``{index}`` means the copy's index."""
 
 
 class Queued(_Data):
-    """The scheduler's answer to a submission. Each index of ``range(copies)`` is in one of the two mappings."""
+    """The scheduler's answer to a submission. Each index of ``range(copies)`` is a key of ``ids`` or ``refused``."""
 
     ids: ReadOnly[int, NativeId] = Field(default_factory=dict, validate_default=True)
     """Copy index -> the native id of the copy."""
     refused: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> why the scheduler refused it, for instance because a limit was reached."""
+    """Copy index -> the reason why the scheduler refused the copy, for example a limit."""
 
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?\z")]
-"""The name of a variable, or its beginning and ``*``. The remote shell uses the text unquoted in a ``case``."""
+"""The name of a variable, or the beginning of a name followed by ``*``. The remote shell uses the text unquoted as a
+``case`` pattern, so no other special character is allowed."""
 _NEEDED = ("HOME", "IFS", "LC_ALL", "PATH")
 _OURS = ("IC_", "_ic_", "ic_")
 
 
 class ToolEnvironment(_Data):
-    """The environment variables that a scheduler's tools must not see: they would change a submission or an answer.
+    """The environment variables that are hidden from a scheduler's commands, such as ``sbatch``.
 
-    Each pattern is a variable's name, or the beginning of one and ``*``. It cannot match HOME, IFS, LC_ALL, PATH, nor a
+    The hidden variables would change what is submitted, or what a command prints. Each pattern is a variable's name, or
+    the beginning of a name followed by ``*``. A pattern for hidden variables cannot match HOME, IFS, LC_ALL, PATH, or a
     name that begins with ``IC_``, ``ic_`` or ``_ic_``.
 
     ::
@@ -77,13 +82,14 @@ class ToolEnvironment(_Data):
     """
 
     unset: tuple[_Pattern, ...] = ()
-    """Variables that are unset for every tool."""
+    """The variables that every command of the scheduler runs without."""
     keep: tuple[_Pattern, ...] = ()
-    """Variables that are never unset, even if another pattern matches."""
+    """The variables that are never unset, even if a pattern of ``unset`` or ``unset_in_job`` matches them."""
     job_variable: _Name | None = None
-    """A variable that the scheduler sets inside a job. Jobs that are submitted inside a job inherit its variables."""
+    """A variable that the scheduler sets inside a job. A job that is submitted inside another job would inherit the
+    outer job's variables, so the variables of ``unset_in_job`` are unset there."""
     unset_in_job: tuple[_Pattern, ...] = ()
-    """Variables that are unset if ``job_variable`` is set and not empty."""
+    """The variables that are unset if the variable of ``job_variable`` is set and not empty."""
 
     @field_validator("unset", "unset_in_job")
     @classmethod
@@ -105,36 +111,40 @@ class ToolEnvironment(_Data):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Writes fragments of POSIX sh that run on the remote machine, and parses their answers. Plugins do not inherit it.
+    """Writes fragments of POSIX sh that run on the remote machine, and parses the output of the fragments.
 
-    A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every tool with ``</dev/null``.
-    The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run once for each
-    index. The other fragments are about many submissions. They run in the directory above, and read ids from the file
-    ``$IC_IDS``, one a line.
+    A plugin does not inherit this class.
+
+    A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every command with
+    ``</dev/null``. The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run
+    once for each index. The other fragments are about many submissions. They run in the directory above, and read
+    native ids from the file ``$IC_IDS``, which has one id on each line.
 
     The fragment that submits runs in the original environment, because payloads inherit it. It writes ``ic_tool``
     before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
-    without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
-    call four functions of intercede, the same in every verb: ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and
-    ``ic_report_ids``. docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and
-    stderr, without anything that a login shell added.
+    without the variables that ``tool_environment`` names. The other fragments run as a whole with ``LC_ALL=C`` and
+    without these variables. A fragment may call four functions of intercede, which are the same in every verb:
+    ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and ``ic_report_ids``. docs/reference/types.md describes
+    them. The argument ``result`` of a parser is the fragment's own exit code, stdout and stderr, without anything that
+    a login shell added.
 
-    Two methods are optional. ``tool_environment() -> ToolEnvironment`` names the variables that the tools must not see;
-    without it there are none. ``min_poll_interval() -> float`` returns the minimum number of seconds between two status
-    listings; the default is 5.
+    Two methods are optional. ``tool_environment() -> ToolEnvironment`` names the variables that are hidden from the
+    scheduler's commands; without this method, no variable is hidden. ``min_poll_interval() -> float`` returns the
+    minimum number of seconds between two status listings; the default is 5.
     """
 
     @abstractmethod
     def stages_own_files(self) -> bool:
-        """Return whether the scheduler itself copies files to the nodes and back.
+        """Return whether the scheduler itself copies a job's files to the nodes and back from the nodes.
 
-        This version of BatchBackend expects one file system, and refuses a scheduler that returns True.
+        This version of BatchBackend expects a file system that all nodes share, and refuses a scheduler that returns
+        True.
         """
         ...
 
     @abstractmethod
     def submit_script(self, batch: Batch) -> str:
-        """Write the fragment that queues every copy of a submission.
+        """Return the fragment that queues every copy of a submission.
 
         The fragment prints native ids as soon as it has them.
 
@@ -145,10 +155,10 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Parse the answer of the fragment that submits: the native id of each copy, or the reason of its refusal.
+        """Return the native id of each copy, or the reason why the scheduler refused the copy.
 
-        If a limit refused a later chunk of copies, these are ``refused`` and retryable. An exception would orphan the
-        chunks before it.
+        ``result`` is the answer of the fragment that submits. If a limit refused a later chunk of copies, these copies
+        are ``refused`` and retryable. An exception would orphan the copies of the chunks before.
 
         Raises:
             LimitError: The scheduler's own limit refused all copies.
@@ -158,30 +168,31 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def status_script(self) -> str:
-        """Write the fragment that lists the jobs of ``$IC_IDS``."""
+        """Return the fragment that lists the jobs whose native ids are in the file ``$IC_IDS``."""
         ...
 
     @abstractmethod
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Return the status of each id that the scheduler lists. Leave out any other id: it is never final.
+        """Return the status of each id that the scheduler lists. Leave out every id that it does not list.
 
-        If the listing has the same number under another name, that job is another user's, and the id is not listed.
+        The absence of an id never means that the job has ended. If the listing has the number of an id under another
+        job name, the listed job is another user's, and the id is not listed.
 
-        A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended
-        it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List
-        such a job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is not
-        a success.
+        An unknown native state is UNKNOWN, with the scheduler's own word in ``native``. If a payload handled the signal
+        that was to end it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a
+        preemption. Return the status of such a job for as long as the scheduler knows the job. If the job is not
+        listed, an exit code 0 after a signal is not a success.
 
         Raises:
-            SchedulerError: The command failed or reported an outage; never an empty answer instead.
+            SchedulerError: The command failed or reported an outage. An empty answer must not be returned instead.
         """
         ...
 
     @abstractmethod
     def kill_script(self) -> str:
-        """Write the fragment that ends the jobs of ``$IC_IDS``.
+        """Return the fragment that ends the jobs whose native ids are in the file ``$IC_IDS``.
 
-        It must not end another job to which the queue has given the number of one of them.
+        The fragment must not end another job to which the queue has given the number of one of these jobs.
         """
         ...
 
@@ -189,8 +200,8 @@ class Scheduler(Protocol):
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Return the outcome of a kill for each id.
 
-        If an id is absent, the listing that the same command has printed decides: the kill is ok if the job is not
-        listed, or has ended.
+        ``parse_kill`` may leave out an id. For such an id, the listing that the same command has printed decides: the
+        kill is ok if the job is not listed, or has ended.
 
         Raises:
             SchedulerError: The command failed or reported an outage.
@@ -199,17 +210,19 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that finds the native ids of a submission.
+        """Return the fragment that finds the native ids of a submission's copies.
 
-        If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request
-        that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty,
-        the caller only looks, and nothing may be kept from starting.
+        If the variable ``IC_FENCE`` is not empty, the caller submits again every copy that the fragment does not
+        report. A request that the scheduler has not read yet must then never start a job, or the fragment must fail. If
+        ``IC_FENCE`` is empty, the caller only queries, and the fragment must not keep any copy from starting.
         """
         ...
 
     @abstractmethod
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Return copy index -> native id, for a submission whose answer was lost.
+        """Return the native id of each copy that the fragment of ``list_script`` has found, by the copy's index.
+
+        The caller needs these ids if the scheduler's answer to a submission was lost.
 
         Raises:
             SchedulerError: The command failed or reported an outage.

@@ -1,7 +1,7 @@
-"""A transport reaches a machine: it runs commands on it and streams their input and output, and does nothing else.
+"""A transport runs commands on one machine and streams the commands' input and output. It does nothing else.
 
-Files are sent and received as tar through stdin and stdout of a command. ``intercede.batch`` makes a backend of a
-transport and a scheduler.
+Files are sent and received as tar through stdin and stdout of a command. ``intercede.batch`` makes a backend from
+a transport and a scheduler.
 """
 
 from abc import abstractmethod
@@ -17,12 +17,12 @@ __all__ = ["ByteSink", "CommandResult", "Transport"]
 
 
 class CommandResult(_Data):
-    """How a command ended. If the command does not exist, the result has code 127, as in a shell."""
+    """The result of a command. If the command does not exist, ``returncode`` is 127, as in a shell."""
 
     returncode: Annotated[int, Field(strict=True, ge=0, le=255)]
     """The exit code of the command, or 128 + n if signal n ended it."""
     stdout: bytes = b""
-    """The whole stdout of the command. It is empty if a sink received the output."""
+    """The whole stdout of the command. It is empty if a ``ByteSink`` received the output."""
     stderr: bytes = b""
     """The last 1 MiB of the stderr of the command."""
 
@@ -33,29 +33,29 @@ class ByteSink(Protocol):
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """Take the next bytes. No more output is read before this returns, so a slow sink slows the command down.
+        """Receive the next bytes. No more output is read before ``write`` returns, so a slow sink slows the command.
 
         Args:
-            data: Never empty.
+            data: The next bytes of the output, at least one.
 
         Raises:
-            Exception: Any exception. It ends the command, and ``Transport.run`` raises it.
+            Exception: Any exception ends the command, and ``Transport.run`` raises the exception.
         """
         ...
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """Runs commands on one machine. Every object with these methods is a transport; it need not inherit this class.
+    """Runs commands on one machine. Every object with these methods is a transport, and need not inherit this class.
 
-    Constructing it opens no connection, starts no process and writes no file; entering it may. Leaving it twice is
-    allowed. Any number of ``run`` calls may be awaited at once. A class may define ``commands_in_flight() -> int``: the
-    maximum number of commands that a caller should run at once; the default is 8.
+    Constructing a transport opens no connection, starts no process and writes no file; entering a transport may.
+    Leaving a transport twice is allowed. Any number of ``run`` calls may be awaited at once. A class may define
+    ``commands_in_flight() -> int``: the maximum number of commands that a caller should run at once; the default is 8.
     """
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Connect, if a connection is needed. Returns the object itself.
+        """Connect if a connection is needed, and return the transport itself.
 
         Raises:
             TransportError: The machine cannot be reached.
@@ -71,7 +71,7 @@ class Transport(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close all connections and end all commands. An exception of the ``with`` block is passed on."""
+        """Close all connections and end all commands. An exception of the ``async with`` block is passed on."""
         ...
 
     @abstractmethod
@@ -82,27 +82,27 @@ class Transport(Protocol):
         stdin: AsyncIterable[bytes] | None = None,
         stdout: ByteSink | None = None,
     ) -> CommandResult:
-        """Run a command on the machine and wait for its end.
+        """Run a command on the machine, wait until the command ends, and return the command's result.
 
-        This sets no environment, working directory or time limit: use ``sh -c`` and ``asyncio.timeout``. A command may
-        end without reading all of stdin: EPIPE is ignored, and the iterator is closed. Cancelling ends the command and
-        what it started, in any process group or session, and returns in bounded time. A process that has detached
-        itself (it has started a session of its own, and its parent has ended) does not belong to the command any more:
-        it continues.
+        ``run`` sets no environment, working directory or time limit: use ``sh -c`` and ``asyncio.timeout``. A command
+        may end without reading all of stdin: EPIPE is ignored, and the iterator is closed. Cancelling ``run`` ends the
+        command and all processes that the command started, in any process group or session, within a limited time. A
+        process that has detached itself (it has started a session of its own, and its parent has ended) does not belong
+        to the command any more: the process continues.
 
         Args:
-            argv: The command and its arguments, at least one. They are passed on byte for byte, without a shell.
+            argv: The command and its arguments: at least one text. They are passed on byte for byte, without a shell.
             stdin: The bytes for the command's stdin, which are streamed. None means ``/dev/null``.
-            stdout: The sink that receives the command's stdout while it runs. If it is None, the result has the whole
-                stdout.
+            stdout: The sink that receives the command's stdout while the command runs. If ``stdout`` is None, the
+                result has the whole stdout.
 
         Returns:
-            The exit code (128 + n for death by signal n), stdout, and the last 1 MiB of stderr. A command that does
-            not exist is a result with a non-zero code, never an exception.
+            The exit code (128 + n if signal n ended the command), stdout, and the last 1 MiB of stderr. If the command
+            does not exist, the result has a nonzero code, and no exception is raised.
 
         Raises:
-            NotOpenError: Before entering or after leaving.
+            NotOpenError: The call is outside the transport's ``async with`` block.
             TransportError: The connection is lost, or the exit code cannot be read.
-            Exception: Any exception of the sink or the iterator, after the command was ended.
+            Exception: The sink or the iterator raised this exception, and the command was ended.
         """
         ...
