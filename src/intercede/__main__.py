@@ -10,7 +10,7 @@ def main() -> int:
     """Run the command line, and return its exit code: 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
     try:
         return _run()
-    except KeyboardInterrupt:  # pressed during the first second, while libraries load
+    except KeyboardInterrupt:  # the user pressed Ctrl-C during the first second, while libraries were loading
         return _INTERRUPTED
 
 

@@ -41,9 +41,9 @@ _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 @dataclass(frozen=True)
 class Configuration:
-    """The contents of a configuration file. The options in a table are checked when the object is made.
+    """The contents of a configuration file. The options in a table are checked when a plugin is made from them.
 
-    The repr shows no tables: one may have a secret in it by mistake.
+    The repr shows no tables, because a table may contain a secret by mistake.
     """
 
     path: Path
@@ -63,19 +63,19 @@ class Configuration:
 
 
 def parse_config_argument(text: str, option: str) -> str | Mapping[str, object]:
-    """Parse a configuration on a command line: a text that begins with a brace is JSON, any other is a name.
+    """Return the configuration in a command-line argument: JSON if the text begins with a brace, otherwise a name.
 
     Args:
         text: The argument.
-        option: The option that has the argument.
+        option: The command-line option that has the argument.
 
     Raises:
-        ConfigError: It is not JSON. The message does not show the text: it may have a secret in it by mistake.
+        ConfigError: The text is not JSON. The message hides the text: it may contain a secret.
     """
     if not text.lstrip().startswith("{"):
         return text
     try:
-        return cast("Mapping[str, object]", json.loads(text))  # JSON that begins with a brace is an object
+        return cast("Mapping[str, object]", json.loads(text))  # JSON is an object if it begins with a brace
     except ValueError as error:
         raise ConfigError(
             f"{option} begins with a brace, so it must be a configuration in JSON: {error}",
@@ -89,8 +89,8 @@ def load(path: str | os.PathLike[str]) -> Configuration:
     """Read a configuration file.
 
     Raises:
-        ConfigError: It cannot be read, is not TOML, or has an unknown section or an invalid value. The message names
-            the file and the key, and so do ``where`` and ``field``.
+        ConfigError: The file cannot be read, is not TOML, or has an unknown section or an invalid value. The message
+            names the file and the key, and so do ``where`` and ``field``.
     """
     file = Path(path)
     location = Location(str(file))
@@ -114,7 +114,7 @@ def _read_document(file: Path) -> Table:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", where=str(file)) from error
-    except ValueError as error:  # the file is not UTF-8, or not TOML; for TOML the error has the line
+    except ValueError as error:  # the file is not UTF-8 or not TOML; an error in TOML shows the line number
         raise ConfigError(f"{file} is not TOML: {error}", where=str(file)) from error
 
 

@@ -101,7 +101,7 @@ class FileCredentials:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Make ``get`` unavailable. No secret was kept."""
+        """Make ``get`` unavailable. There is no secret to delete, because ``get`` keeps none."""
         self._open = False
 
     async def get(self, need: CredentialNeed) -> CredentialSet:
@@ -126,7 +126,11 @@ class FileCredentials:
         return await asyncio.to_thread(lambda: CredentialSet(credentials=tuple(read() for read in readers)))
 
     def _is_allowed(self, kind: CredentialKind, resource: str) -> bool:
-        """Return whether a resource may get a credential. It sees passwords and tokens, so they need permission."""
+        """Return whether a resource may receive a credential of a kind.
+
+        A resource that receives a password or a token knows the secret, so the user must name the resource in
+        ``resources``.
+        """
         return kind not in _BEARER or resource in self._resources
 
 
@@ -148,7 +152,7 @@ def _read_token(path: Path) -> Token:
 
 
 def _read_x509(chain: Path, key: Path) -> Certificate:
-    """Read a certificate chain and its private key. They are kept apart, because only the chain is ever sent."""
+    """Return a certificate chain and its private key in separate fields, because only the chain is ever sent."""
     chain_pem = _read_secret(chain) if chain == key else _read_file(chain)
     certificates, keys = (
         _find_pem_blocks(chain_pem, b"CERTIFICATE"),
@@ -183,17 +187,14 @@ def _read_secret(path: Path) -> bytes:
 def _read_file(path: Path, *, is_secret: bool = False) -> bytes:
     try:
         path = path.expanduser()
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a fifo must not block
         with os.fdopen(descriptor, "rb") as file:
             _check_file(path, os.fstat(descriptor), is_secret=is_secret)
             return file.read()
     except PermissionError as error:
         raise AuthenticationError(f"cannot read {path}: {error}") from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # RuntimeError: there is no such user; ValueError: the path has a NUL
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError means that the user in ``~user`` does not exist. ValueError means that the path contains a NUL.
         if path.parent != Path() and _is_directory(path.parent):
             raise AuthenticationError(f"cannot read {path}: {error}") from error
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
@@ -227,5 +228,6 @@ def _make_path(given: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _require_companion(field: str, value: object, other: str, its: object) -> None:
-    if value is not None and its is None:  # the value is not repeated: it may be the secret itself
+    if value is not None and its is None:
+        # The error does not show the value, because the value may be the secret itself.
         raise ConfigError(f"{field} is useless without {other}", field=field, expected=f"{other} as well")

@@ -4,8 +4,9 @@
 distribution is bad. So this module scans ordinary directories itself, each file separately. It reads zip files and
 the finders of other projects through ``importlib.metadata``, one distribution at a time.
 
-As for pip, a metadata directory is a distribution if its name is valid for a project. These are reported as problems: a
-directory with an invalid name, one without METADATA beside a complete one, and two of one distribution in one place.
+As for pip, a metadata directory is a distribution if its name is valid for a project. Three states are reported as
+problems: a directory with an invalid name, a directory without METADATA beside a complete directory, and two
+directories of one distribution in one place.
 """
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
@@ -13,16 +14,19 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib_external import PathFinder  # importlib.machinery also has PathFinder, but loads slowly
+from _frozen_importlib_external import PathFinder  # importing PathFinder from importlib.machinery is slow
 
 from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, suggest
 
 TYPE_CHECKING = False  # importing typing would cost more than scanning a small environment
 if not TYPE_CHECKING:
-    from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
+    from _collections_abc import Callable, Iterable, Iterator  # collections.abc would load all of collections
 
-    Distribution = object  # so that typing.get_type_hints can evaluate annotations
-else:  # for typeguard: it uses the last import of a name, and recognizes generators by collections.abc only
+    # typing.get_type_hints can evaluate the annotations only if the names in them exist at run time.
+    Distribution = object
+else:
+    # These imports are last because typeguard uses the last import of a name. typeguard recognizes the type of a
+    # generator only if the name comes from collections.abc.
     from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import Distribution
 
@@ -30,16 +34,17 @@ __all__ = ["read_entries", "read_unknown_groups", "scan"]
 
 _GROUP_PREFIX = b"intercede."
 _METADATA_SUFFIXES = (".dist-info", ".egg-info")
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a fifo must not block the scan
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # opening a fifo must not block the scan
 _CHUNK = 1 << 16
 _LIMIT = 1 << 20
 
 
 def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
-    """Read the candidates of all groups from the metadata on ``path`` and from the finders of other projects.
+    """Return the candidates of all groups, and the problems in the environment.
 
-    An error in a distribution raises nothing: a bad entry becomes a ``malformed`` candidate. The others are ``active``,
-    as far as discovery can decide it, or ``ignored``.
+    Candidates are read from the metadata on ``path``, and from the import finders that other projects have installed.
+    An error in a distribution raises nothing: a bad entry becomes a ``malformed`` candidate. The other candidates are
+    ``active``, as far as discovery can decide it, or ``ignored``.
 
     Args:
         path: Directories and zip files, as in ``sys.path``.
@@ -75,7 +80,7 @@ def _get_sort_key(plugin: Plugin) -> tuple[str, str, str, str, str]:
 
 
 def _refuse_shadowing(plugin: Plugin, metadata: _Metadata, builtins: set[tuple[str, str]]) -> Plugin:
-    """Ignore a candidate from the working directory if it has the name of a built-in."""
+    """Return a candidate, changed to ``ignored`` if it is in the working directory and has the name of a built-in."""
     if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in builtins:
         return plugin
     return plugin.with_status(
@@ -85,7 +90,8 @@ def _refuse_shadowing(plugin: Plugin, metadata: _Metadata, builtins: set[tuple[s
     )
 
 
-# Metadata. A directory on the path may hold thousands of distributions, so only the relevant ones become objects.
+# Metadata. A directory on the path may hold thousands of distributions, so a ``_Metadata`` is made only for each
+# relevant distribution.
 
 
 class _Metadata:
@@ -106,7 +112,8 @@ class _Metadata:
         self.root = root  # the directory or zip file on the path
         self.location = location
         self.data = data  # entry_points.txt, or empty if it has no group of intercede
-        # The lowest rank wins: (whether in the working directory, index of the root, whether an egg-info, name).
+        # The metadata with the lowest rank is chosen. The fields of a rank are: whether the metadata is in the working
+        # directory, the index of the root on the path, whether the metadata is an egg-info, and the directory's name.
         self.rank = rank
         self.in_working_directory = rank[0]
 
@@ -119,7 +126,7 @@ class _Metadata:
         return is_name(self.distribution) and self.distribution[-1].isalnum() and (not version or is_name(version))
 
     def is_leftover(self) -> bool:
-        """Return whether METADATA is missing or empty, which an interrupted upgrade leaves behind."""
+        """Return whether METADATA is missing or empty. An interrupted upgrade leaves a directory in that state."""
         is_complete = any(_has_content(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO"))
         return not is_complete and os.path.isdir(self.location)
 
@@ -146,7 +153,7 @@ class _Metadata:
         return f"{self.distribution} {self._find_version()}".rstrip()
 
     def describe_unknown_groups(self) -> list[str]:
-        """Describe each entry in a group ``intercede.*`` that does not exist, one sentence each."""
+        """Return one sentence for each entry in an unknown group: a group ``intercede.*`` that does not exist."""
         return [
             f"{self.describe()} declares {name} in {heading!r}, which is not a group{_suggest_group(heading)}"
             for heading, name in read_unknown_groups(self.data)
@@ -171,10 +178,10 @@ def _describe_bad_name(metadata: _Metadata) -> str:
 
 
 def _select_copies(copies: list[_Metadata], problems: list[str]) -> list[_Metadata]:
-    """Return the installation of a distribution that comes first on the path.
+    """Choose among the installations of one distribution, and return the installation that is first on the path.
 
-    If its directory has several installations of the distribution, all of them are returned. One without METADATA is
-    returned only if no other is complete.
+    If the directory of that installation has several installations of the distribution, all of them are returned. An
+    installation without METADATA is returned only if no installation is complete.
     """
     ranked = sorted(copies, key=lambda each: each.rank)
     leftovers = [each for each in ranked if each.is_leftover()]
@@ -228,15 +235,15 @@ def _get_entry(plugin: Plugin) -> tuple[str, str, str]:
 
 
 def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
-    """Separate the metadata of the running intercede from that of other projects or installations of that name."""
-    ours = [each for each in copies if each.data]  # another project of this name has no built-ins
+    """Return the metadata of the running intercede, and the metadata of other projects or installations named so."""
+    ours = [each for each in copies if each.data]  # another project named intercede has no entries for built-ins
     beside = [each for each in ours if _is_same_file(each.root, _RUNNING_FROM)]
     own = beside or [each for each in ours if _is_editable_install(each)]
     return own, [each for each in copies if each not in own]
 
 
 def _describe_impostors(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
-    """Describe each distribution that an installer mistakes for the running intercede.
+    """Return one sentence for each distribution that an installer mistakes for the running intercede.
 
     If the running intercede has no metadata, the first sentence says so.
     """
@@ -260,12 +267,15 @@ _RUNNING_FROM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _is_editable_install(metadata: _Metadata) -> bool:
-    """Return whether metadata belongs to an editable install of this package: a .pth file names its directory."""
+    """Return whether metadata belongs to an editable install of this package.
+
+    In an editable install, a .pth file names the directory that contains this package.
+    """
     try:
         record = _read_file(f"{metadata.location}/RECORD").decode("utf-8", "replace")
         names = [line.partition(",")[0] for line in record.splitlines() if ".pth," in line]
         lines = [line for name in names for line in _read_file(f"{metadata.root}/{name}").splitlines()]
-    except (OSError, ValueError):  # ValueError: a name with a NUL
+    except (OSError, ValueError):  # a file name that contains a NUL raises ValueError
         return False
     paths = [os.path.join(metadata.root, os.fsdecode(line.strip())) for line in lines if line.strip()]
     return any(_is_same_file(path, _RUNNING_FROM) for path in paths)
@@ -284,7 +294,7 @@ def _get_identity(path: str) -> tuple[int, int]:
 
 
 def _read_version(location: str) -> str:
-    """Read the version from the metadata of a directory whose name has no version."""
+    """Return the version in METADATA or PKG-INFO, for a metadata directory whose name contains no version."""
     for name in ("METADATA", "PKG-INFO"):
         try:
             head = _read_file(f"{location}/{name}").partition(b"\n\n")[0]
@@ -300,12 +310,13 @@ def _read_version(location: str) -> str:
 
 
 def _find_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
-    """Yield the metadata of every distribution that has entries in the groups of intercede, from all directories."""
+    """Search all directories, and yield the metadata of every distribution with entries in the groups of intercede."""
     listed: list[tuple[str, bool, int, str, bytes]] = []
     rest: list[_Metadata] = []
     here = _identify_working_directory()
     seen: set[tuple[int, int]] = set()
-    directories = [entry for entry in path if isinstance(entry, str)]  # an import skips entries that are no strings
+    # The import system skips the entries of ``sys.path`` that are not strings, so the scan skips such entries as well.
+    directories = [entry for entry in path if isinstance(entry, str)]
     for index, entry in enumerate(directories):
         try:
             root = os.path.abspath(entry)
@@ -349,7 +360,8 @@ def _select_relevant(listed: list[tuple[str, bool, int, str, bytes]], rest: list
     wanted = {OURS}
     wanted |= {_parse_directory_name(name)[0] for *_, name, data in listed if data}
     wanted |= {each.distribution for each in rest if each.data}
-    beginnings = tuple({each.partition("-")[0] for each in wanted})  # most names need not be parsed
+    # Most names of directories have a different beginning, so these names need not be parsed.
+    beginnings = tuple({each.partition("-")[0] for each in wanted})
     for root, in_working_directory, index, name, data in listed:
         if name.lower().startswith(beginnings) and _parse_directory_name(name)[0] in wanted:
             distribution, version = _parse_directory_name(name)
@@ -375,7 +387,7 @@ def _parse_directory_name(directory: str) -> tuple[str, str]:
 
 
 def _read_entry_points(directory: str, problems: list[str]) -> bytes:
-    """Return the contents of an entry_points.txt, or nothing if the file is missing or has no group of intercede."""
+    """Return the contents of entry_points.txt, or empty bytes if the file is missing or has no group of intercede."""
     try:
         data = _read_file(f"{directory}/entry_points.txt")
     except (FileNotFoundError, NotADirectoryError):
@@ -404,7 +416,7 @@ def _read_file(path: str) -> bytes:
 def _identify_working_directory() -> tuple[int, int] | None:
     try:
         return _get_identity(".")
-    except OSError:  # the working directory was removed
+    except OSError:  # a working directory that was removed has no identity
         return None
 
 
@@ -415,27 +427,30 @@ def _is_site_directory(directory: str) -> bool:
     return any(_is_same_file(directory, each) for each in (*site.getsitepackages(), site.getusersitepackages()))
 
 
-# Distributions that only importlib.metadata can find
+# The functions below read the distributions that only importlib.metadata can find.
 
 
 def _list_foreign_finders() -> Iterator[Iterable[Distribution]]:
     for finder in sys.meta_path:
         find: Callable[..., Iterable[Distribution]] | None = getattr(finder, "find_distributions", None)
-        # The backport of importlib.metadata finds the same distributions as this module.
+        # The finder of the backport ``importlib_metadata`` finds the same distributions as this module, so skip it.
         backport = type(finder).__module__.partition(".")[0] == "importlib_metadata"
         if callable(find) and finder is not PathFinder and not backport:
             yield _find_distributions(find)
 
 
 def _find_distributions(find: Callable[..., Iterable[Distribution]] | None, *path: str) -> Iterator[Distribution]:
-    """Yield the distributions that a finder finds, or, without a finder, those on a path."""
+    """Yield the distributions that a finder returns. If no finder is given, yield the distributions on a path."""
     from importlib.metadata import Distribution, DistributionFinder  # noqa: PLC0415 -- 35 ms, and rarely needed
 
     yield from find(DistributionFinder.Context()) if find else Distribution.discover(path=list(path))
 
 
 def _read_distributions(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
-    """Read distributions one at a time. An error in one is added to the problems, and the others are read."""
+    """Read distributions one at a time, and return their metadata.
+
+    If a distribution cannot be read, the error is added to the problems, and the next distribution is read.
+    """
     found: list[_Metadata] = []
     remaining = iter(distributions)
     while True:
@@ -462,9 +477,8 @@ def _read_distribution(distribution: Distribution, index: int) -> _Metadata:
         distribution=canonicalize_name(name),
         version=distribution.version or "",
         root=root,
-        location=str(getattr(distribution, "_path", root)).rstrip(
-            "/"
-        ),  # pip uses _path as well: no public attribute has the path
+        # pip also uses the private attribute ``_path``, because no public attribute has the path.
+        location=str(getattr(distribution, "_path", root)).rstrip("/"),
         data=data if _GROUP_PREFIX in data else b"",
         rank=(False, index, False, name),
     )
@@ -474,7 +488,9 @@ def _read_distribution(distribution: Distribution, index: int) -> _Metadata:
 
 
 def read_entries(data: bytes) -> list[tuple[str, str, str, str]]:
-    """Return the entries in the groups of intercede: group, name, target, and the problem or an empty string.
+    """Return the group, name, target and problem of each entry in the groups of intercede.
+
+    The problem of a valid entry is empty.
 
     Lines are decoded one at a time, so that a bad line affects its own entry only.
     """
@@ -490,7 +506,7 @@ def read_entries(data: bytes) -> list[tuple[str, str, str, str]]:
 
 
 def read_unknown_groups(data: bytes) -> list[tuple[str, str]]:
-    """Return the entries in groups ``intercede.*`` that do not exist: the group as it is written, and the name."""
+    """Return the group and the name of each entry in a group ``intercede.*`` that does not exist."""
     ours = {_GROUP_PREFIX + group.encode() for group in GROUPS}
     found = [
         (heading.decode("utf-8", "backslashreplace"), _parse_entry(line)[0])
@@ -501,7 +517,7 @@ def read_unknown_groups(data: bytes) -> list[tuple[str, str]]:
 
 
 def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each line that may be an entry, together with the heading above it."""
+    """Yield each line that may be an entry, together with the heading of the line's section."""
     heading = b""
     for raw in data.splitlines():
         line = raw.strip()
@@ -514,17 +530,23 @@ def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _suggest_group(heading: str) -> str:
-    """Suggest the most similar group. The prefix is not compared, because it would make all groups similar."""
+    """Return a suggestion of the group that is most similar to an unknown group.
+
+    The prefix ``intercede.`` is not compared, because the prefix would make all groups similar.
+    """
     begin = _GROUP_PREFIX.decode()
     found = suggest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
     return found or f"; the groups are {', '.join(begin + group for group in GROUPS)}"
 
 
 def _parse_entry(line: bytes) -> tuple[str, str, str]:
-    """Return the name and the target of an entry ``name = module:attribute``, and the problem or an empty string."""
+    """Return the name, the target and the problem of an entry ``name = module:attribute``.
+
+    The problem of a valid entry is empty.
+    """
     text = line.decode("utf-8", "backslashreplace")
     name, equals, value = (part.strip() for part in text.partition("="))
-    target = value.partition("[")[0].strip()  # extras are deprecated, and not part of MODULE:ATTRIBUTE
+    target = value.partition("[")[0].strip()  # extras are left out, because extras are deprecated
     module, _, attribute = (part.strip() for part in target.partition(":"))
     if not equals:
         return name, "", f"the line {text!r} has no '=': write NAME = MODULE:ATTRIBUTE"

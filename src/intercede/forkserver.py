@@ -1,4 +1,4 @@
-"""A fork server: it starts Python processes quickly, by forking a process that has imported the modules already.
+"""A fork server: it starts Python processes quickly, by forking a process that has already imported their modules.
 
 An interpreter with pydantic takes a sixth of a second of processor time to start; a fork takes a few milliseconds. The
 server imports the modules that the client names, runs no other code, and has one thread, so forking it is safe.
@@ -36,21 +36,29 @@ import sys; modules = int(sys.argv[1]); sys.path[:] = sys.argv[modules + 2 :]
 from intercede.forkserver import _run_server
 exec(_run_server(sys.argv[2 : modules + 2]))
 """
-"""The program of a server. In a new process, ``_run_server`` returns, so the process exits as an interpreter does."""
+"""The program of a server. ``_run_server`` returns only in a new process: it returns the source to execute.
+
+After the source, the new process exits as an interpreter does.
+"""
 _READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
-"""The prefixes of the variables that the loader and the interpreter read only at their start."""
+"""The prefixes of variables that the dynamic loader and the Python interpreter read only when a process starts."""
 _PATIENCE = 10.0
-"""Seconds to wait for an answer that a server or a keeper sends immediately, unless it is suspended."""
+"""Seconds to wait for an answer of a server or a keeper. Both answer immediately, unless they are suspended."""
 _MAX_DESCRIPTORS = 16
 _HIGH_DESCRIPTOR = 32
-"""All descriptors of a keeper are below this number. A new process copies those to keep above it, and closes the rest
-below it, before the copies get the numbers that the request asks for."""
+"""A number above all descriptors of a keeper.
+
+A new process first duplicates the descriptors of the request to numbers from this number on. The process then closes
+all descriptors from 3 up to this number, and moves the duplicates to the numbers that the request contains."""
 _MAX_ANSWER = 4096
-"""The maximum number of bytes in the report of a server or a keeper."""
+"""The maximum number of bytes in an answer of a server or a keeper."""
 
 
 class ForkServerError(Exception):
-    """A process could not be started, or its exit code is unknown, because its keeper or the server was killed."""
+    """A process could not be started, or the exit code of a process is unknown.
+
+    The exit code is unknown if the server or the keeper of the process was killed.
+    """
 
 
 class Process:
@@ -58,18 +66,18 @@ class Process:
 
     Args:
         connection: The client's end of the socket.
-        server: The server that started it.
+        server: The server that started the process.
     """
 
     def __init__(self, connection: socket, server: "_Server") -> None:
         self._connection, self._server = connection, server
 
     def wait(self, seconds: float) -> int:
-        """Wait for the end of the process, and return its exit code: -n if signal n ended it.
+        """Wait until the process ends, and return its exit code. The exit code is -n if signal n ended the process.
 
         Raises:
-            TimeoutError: It is still running after that time.
-            ForkServerError: Its exit code is unknown.
+            TimeoutError: The process is still running after ``seconds``.
+            ForkServerError: The exit code is unknown.
         """
         self._connection.settimeout(seconds)
         answer = b""
@@ -78,10 +86,12 @@ class Process:
         return self._parse_code(answer)
 
     async def wait_async(self) -> int:
-        """Await the end of the process, and return its exit code: -n if signal n ended it.
+        """Wait in the event loop until the process ends, and return its exit code.
+
+        The exit code is -n if signal n ended the process.
 
         Raises:
-            ForkServerError: Its exit code is unknown.
+            ForkServerError: The exit code is unknown.
         """
         from asyncio import get_running_loop  # noqa: PLC0415 -- slow to load, and ``wait`` does without
 
@@ -92,15 +102,15 @@ class Process:
         return self._parse_code(answer)
 
     def kill(self) -> None:
-        """Request that the process and its group are killed. ``wait`` and ``wait_async`` return when that is done."""
-        with suppress(OSError):  # the keeper of the process has ended
+        """Request a kill of the process and its process group. ``wait`` and ``wait_async`` return after the kill."""
+        with suppress(OSError):  # the request fails if the keeper of the process has already ended
             self._connection.shutdown(SHUT_WR)
 
     def close(self) -> None:
         """Kill the process if it is running, wait until that is done, and release the connection."""
         self.kill()
         self._connection.settimeout(_PATIENCE)
-        with suppress(OSError):  # the keeper is suspended, and the client cannot resume it
+        with suppress(OSError):  # the wait times out if the keeper is suspended
             while self._connection.recv(_MAX_ANSWER):
                 pass
         self._connection.close()
@@ -112,7 +122,7 @@ class Process:
 
 
 class ForkServer:
-    """Starts Python processes that have some modules loaded.
+    """Starts Python processes in which some modules are already imported.
 
     The server starts with the first process. It starts again if it was killed, or if this process has changed something
     that a running server cannot take over: variables that an interpreter reads once, resource limits, user and groups.
@@ -127,7 +137,7 @@ class ForkServer:
         self._lock = Lock()
 
     def open(self) -> None:
-        """Start the server if it is not running. Processes that are forked from this one share it.
+        """Start the server if it is not running. Processes that are forked from the current process share the server.
 
         Raises:
             OSError: No process can be started.
@@ -143,17 +153,18 @@ class ForkServer:
         *,
         may_leave: bool = False,
     ) -> Process:
-        """Start a process that executes Python source in ``__main__``.
+        """Start a process that executes Python source in ``__main__``, and return the process.
 
         The process is like a new interpreter: it has the environment, the working directory, the umask and the
         ``sys.path`` of this process, a session of its own, and ``os.devnull`` as stdin, stdout and stderr. Only the
         modules that the server has imported are not looked up on that path again.
 
         Args:
-            source: The source.
-            given: Names to define in it, with their values: basic types, or objects to convert to text.
-            descriptors: Descriptors of this process to pass on, by their numbers in the new one.
-            may_leave: True lets the children of the process continue after its end. False kills its process group then.
+            source: The Python source to execute.
+            given: Names to define in ``__main__``, with their values: basic types, or objects to convert to text.
+            descriptors: Descriptors of this process to pass on, by their numbers in the new process.
+            may_leave: True lets the children of the process continue after the end of the process. False kills the
+                process group at the end of the process.
 
         Raises:
             ForkServerError: The server exits at once.
@@ -167,13 +178,13 @@ class ForkServer:
             with theirs, _open_working_directory() as here:
                 server = self._send_request(theirs.fileno(), here, *descriptors.values())
             ours.settimeout(_PATIENCE)
-            with suppress(ConnectionError):  # wait() reports it
+            with suppress(ConnectionError):  # ``wait`` reports that the connection is lost
                 ours.sendall(json.dumps(vars(request), default=str).encode() + b"\n")
             unless_started.pop_all()
         return Process(ours, server)
 
     def _send_request(self, *descriptors: int) -> "_Server":
-        """Send descriptors to a running server, and return the server."""
+        """Send the descriptors of a request to the server, and return the server. A stopped server is started again."""
         with self._lock:
             server = self._get_server()
             if not server.send(descriptors):  # the server was killed
@@ -221,7 +232,7 @@ class _Server:
         atexit.register(self.stop)
 
     def is_up_to_date(self) -> bool:
-        """Return whether the server seems to run, and a new server would inherit the same properties."""
+        """Return whether the server seems to run and still has the properties that a new server would inherit."""
         return self._is_running and self._inherited == _read_inherited()
 
     def send(self, descriptors: Sequence[int]) -> bool:
@@ -242,10 +253,14 @@ class _Server:
         return "without a report"
 
     def stop(self) -> None:
-        """Let the server exit; its processes continue. In a process that did not start the server, only release it."""
+        """Stop the server. The processes that the server has started continue.
+
+        In a process that did not start the server, only the connection to the server is closed.
+        """
         atexit.unregister(self.stop)
         if os.getpid() != self._owner:
-            self._process.returncode = 0  # the server is not a child of this process
+            # The calls of kill() and wait() below do nothing, because the server is not a child of this process.
+            self._process.returncode = 0
         elif self._has_control():
             with suppress(OSError, subprocess.TimeoutExpired):
                 self._control.shutdown(SHUT_WR)
@@ -257,7 +272,7 @@ class _Server:
         self._process.wait()
 
     def _has_control(self) -> bool:
-        """Return whether the descriptor is still the server's socket. Other code may have closed all descriptors."""
+        """Return whether the descriptor is still the server's socket, and not closed or reused by other code."""
         return _get_identity(self._control) == self._identity
 
 
@@ -280,9 +295,9 @@ def _open_working_directory() -> Generator[int]:
 
 
 def _read_inherited() -> tuple[object, ...]:
-    """Return the properties of this process that a server inherits when it starts, and cannot change later."""
+    """Return the properties of this process that a server inherits at its start and cannot change later."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
-    variables.pop("PYTHONPATH", None)  # each request contains sys.path
+    variables.pop("PYTHONPATH", None)  # PYTHONPATH is left out, because each request contains sys.path
     limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
     return sys.executable, variables, limits, os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
 
@@ -301,7 +316,7 @@ def _read_umask() -> int:
 
 
 def _run_server(modules: Sequence[str]) -> str:
-    """Run a fork server. This function returns only in the new processes, with the source to execute."""
+    """Run a fork server. The function returns only in the new processes: it returns the source to execute."""
     control = socket(fileno=0)
     try:
         client, *descriptors = _wait_for_request(control, modules)
@@ -315,14 +330,18 @@ def _run_server(modules: Sequence[str]) -> str:
 
 
 def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
-    """Serve until the client has ended. This function returns only in the keepers, with the request's descriptors."""
+    """Serve requests until the client has ended.
+
+    The function returns only in a keeper, a process that is forked for each request: it returns the request's
+    descriptors.
+    """
     for module in modules:
         import_module(module)
     if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
-        gc.freeze()  # the garbage collectors of the processes ignore the objects made so far
+        gc.freeze()  # the garbage collectors of new processes then ignore the objects that exist now
     os.chdir("/")
     sys.argv[:] = ["-c"]
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the keepers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # if SIGCHLD is ignored, the kernel reaps the keepers
     while True:
         asked, descriptors, _, _ = recv_fds(control, 1, _MAX_DESCRIPTORS)
         if not asked:
@@ -334,7 +353,10 @@ def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
 
 
 def _run_keeper(client: socket, descriptors: Sequence[int]) -> str:
-    """Fork a process, wait for its end, and send its exit code. This function returns only in the new process."""
+    """Fork a process, wait until the process ends, and send its exit code to the client.
+
+    The function returns only in the new process: it returns the source to execute.
+    """
     with client.makefile("rb") as lines:
         line = lines.readline()
     if not line.endswith(b"\n"):  # the client has ended
@@ -354,7 +376,7 @@ def _run_keeper(client: socket, descriptors: Sequence[int]) -> str:
 
 
 def _make_wakeup_pipe() -> int:
-    """Return a descriptor that is readable after a child of this process has ended."""
+    """Return a descriptor that becomes readable when a child of this process ends."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.signal(signal.SIGCHLD, _ignore_signal)
@@ -363,13 +385,13 @@ def _make_wakeup_pipe() -> int:
 
 
 def _ignore_signal(_signal: int, _frame: object) -> None:
-    """Handle a signal by doing nothing. Python writes a signal to the wake-up descriptor only if it has a handler."""
+    """Do nothing. Python writes a signal to the wake-up descriptor only if the signal has a handler."""
 
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:
-    """Wait until a process ends or its client closes the socket, and return the exit code of the process.
+    """Wait until a process ends, and return its exit code. Kill the process if its client closes the socket.
 
-    Before that, kill its process group, unless the process has ended and may leave children.
+    Before the return, kill the process group as well, unless the process has ended and may leave children.
     """
     abandoned, over, status = False, *_check_end(process)
     while not abandoned and not over:
@@ -380,14 +402,15 @@ def _watch(process: int, client: int, bell: int, request: _Request) -> int:
         over, status = _check_end(process)
     if abandoned or not request.may_leave:
         if status is None:
-            os.kill(process, signal.SIGKILL)  # the process may not have a group of its own yet
+            # killpg may miss the process, because the process may not have its own group yet.
+            os.kill(process, signal.SIGKILL)
         with suppress(OSError):
             os.killpg(process, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1] if status is None else status)
 
 
 def _check_end(process: int) -> tuple[bool, int | None]:
-    """Return whether a process has ended. If finding out reaped the process, return its status as well."""
+    """Return whether a process has ended, and its wait status. The status is None if the process was not reaped."""
     if hasattr(os, "waitid"):
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, None
     reaped, status = os.waitpid(process, os.WNOHANG)
@@ -395,7 +418,7 @@ def _check_end(process: int) -> tuple[bool, int | None]:
 
 
 def _become_process(request: _Request, descriptors: Sequence[int]) -> str:
-    """Give this process the properties that it would have if the client had started it directly."""
+    """Give this process the properties of a process that the client starts directly, and return its source."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()

@@ -17,10 +17,10 @@ class Location:
     prefix: str = ""
     """The text that errors write before the name of an option, such as ``transport.``."""
     unprefixed: frozenset[str] = frozenset()
-    """The options that are written without that prefix."""
+    """The options that errors name without ``prefix``, because the user wrote these options in the backend's table."""
 
     def qualify(self, option: str) -> str:
-        """Return the full name of an option, with the prefix if it has one."""
+        """Return the full name of an option. It begins with ``prefix``, unless the option is in ``unprefixed``."""
         return option if option in self.unprefixed else self.prefix + option
 
     def make_error(self, option: str, problem: str, *, value: object, expected: str, advice: str = "") -> ConfigError:
@@ -43,9 +43,9 @@ class Location:
         )
 
     def complete(self, error: ConfigError) -> ConfigError:
-        """Add the place where options are written to an error that a target raised about them, and return the error.
+        """Return an error that a target raised about its options, with the location of the options added.
 
-        An error that already names a place is returned unchanged.
+        An error that already names a location is returned unchanged.
         """
         if error.where is not None:
             return error
@@ -62,7 +62,7 @@ class Location:
 
 
 def hide_secret(field: str, value: object) -> object:
-    """Return an option's value as errors may show it."""
+    """Return the value of an option in a form that errors may show: secrets are hidden."""
     from intercede.redaction import redact  # noqa: PLC0415 -- loads pydantic, and only errors need it
 
     return cast("dict[str, object]", redact({field: value}))[field]

@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
     Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
 else:
-    Status, Never = str, None  # so that typing.get_type_hints can evaluate annotations
+    # typing.get_type_hints can evaluate the annotations only if the names in them exist at run time.
+    Status, Never = str, None
 
 __all__ = ["GROUPS", "OURS", "Plugin", "canonicalize_name", "how_to_install", "is_name", "suggest"]
 
 GROUPS = ("backends", "schedulers", "transports")
 """The groups of plugins. The entry-point group of each is ``intercede.<group>``."""
 OURS = "intercede"
-"""The distribution of the built-ins."""
+"""The name of the distribution that provides the built-ins."""
 
 
 class Plugin:
-    """One candidate for a name: an entry point, its distribution, and its status under the rule. It is read-only.
+    """A candidate for a name: an entry point, its distribution, and its status. A ``Plugin`` is read-only.
 
     ``vars(plugin)`` has exactly the fields below, all of basic types.
     """
@@ -40,7 +41,7 @@ class Plugin:
     location: str
     """The path of the distribution's metadata."""
     builtin: bool
-    """True if the candidate belongs to the running intercede."""
+    """True if the candidate is a built-in of the running intercede."""
     status: "Status"
     """``active``, ``pinned``, ``shadowed``, ``ambiguous``, ``denied``, ``ignored`` or ``malformed``."""
     reason: str
@@ -85,12 +86,12 @@ class Plugin:
 
     @property
     def pin(self) -> str:
-        """The environment variable that pins this candidate, as text for a shell."""
+        """The setting of ``INTERCEDE_PREFER`` that pins this candidate, as text for a shell."""
         return f"INTERCEDE_PREFER={self.group}:{self.name}={self.distribution}"
 
     @property
     def error_attributes(self) -> dict[str, str]:
-        """The attributes of an error about this candidate."""
+        """The facts about this candidate that an error has as its attributes, such as distribution and version."""
         return {
             "group": self.group,
             "name": self.name,
@@ -121,7 +122,7 @@ def canonicalize_name(name: str) -> str:
 
 
 def how_to_install(extra: str = "") -> str:
-    """Return a command that installs intercede from a path. On the public index, another project has its name."""
+    """Return a command that installs intercede from a path, because another project has the name intercede on PyPI."""
     return f'pip install "intercede{f"[{extra}]" if extra else ""} @ file:///path/to/intercede"'
 
 

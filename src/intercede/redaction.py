@@ -1,4 +1,4 @@
-"""Hide secrets: in a configuration by their keys and forms, and in other texts by their values."""
+"""Hide secrets. A secret in a configuration is recognized by its key or form, and in any other text by its value."""
 
 import json
 import re
@@ -28,7 +28,10 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _LOOKS_SECRET = re.compile(r"-----BEGIN |\beyJ[\w-]{8,}\.|^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+_-][\w+/=-]{23,}$")
-"""Matches a PEM, a JSON Web Token, or a long word of small and capital letters and digits that is not a path."""
+"""Matches a PEM block, a JSON Web Token, or a long word that mixes small letters, capital letters and digits.
+
+A path does not match.
+"""
 _IN_URL = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
 _VALUES = re.compile(r"(?<=[:=])[^&]+")
 """Matches the values in ``user:password`` and ``key=value&key=value``."""
@@ -39,25 +42,34 @@ _ASSIGNED = re.compile(
 _LOGIN = re.compile(r"(?<![^\s\"'=])([^\s/@:\"'=]+:[^\s/@]+)(?=@)")
 """Matches ``user:password@host`` without a scheme before it."""
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)")
-"""Matches a user in a URL inside a sentence, in which a question mark may be punctuation."""
+"""Matches the user in a URL in a sentence. The query is not matched: a question mark may be the end of the sentence."""
 _WORD = re.compile(rf"(?<![a-z])(?:{_WORDS})(?![a-z])", re.IGNORECASE)
-"""Matches a word such as ``key`` on its own, but not in ``monkey``."""
+"""Matches a whole word such as ``key``. The ``key`` in ``monkey`` does not match."""
 _PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
 _PATH = re.compile(r"~?(?:/[\w.@-]{1,64})+/?")
 _NAMES = frozenset({"type", "transport", "scheduler"})
 """The keys whose values are names of plugins. They are shown even if they contain a word such as ``key``."""
 _NAME_KEYS = ("name", "variable", "option", "field")
 _VALUE_KEY = "value"
-"""Keys of a table that names a value: in ``{"name": "PASSWORD", "value": "..."}``, ``name`` describes ``value``."""
+"""In a table such as ``{"name": "PASSWORD", "value": "..."}``, the key ``name`` shows that ``value`` is secret.
+
+``_NAME_KEYS`` are the keys that have the sense of ``name``.
+"""
 _MIN_LENGTH, _MIN_DIGITS = 4, 6
-"""Shorter values and numbers with fewer digits are not hidden in texts, because they occur in any text by chance."""
+"""Values shorter than ``_MIN_LENGTH``, and numbers with fewer than ``_MIN_DIGITS`` digits, are not hidden in texts.
+
+Such values occur in any text by chance.
+"""
 _PART_LENGTH = 8
-"""A part of a secret is hidden if it has at least this many characters. Texts may be cut, wrapped or joined."""
+"""A part of a secret is hidden if the part has at least this number of characters.
+
+A text may contain only a part of a secret, because texts are cut, wrapped or joined.
+"""
 _ORDINARY = frozenset(
     {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
 )
 _MIN_DIFFERENT = 4
-"""A part with fewer different characters is not hidden: it may be a line of dashes or blanks."""
+"""A part of a secret with fewer different characters than this is not hidden: it may be a line of dashes or blanks."""
 
 
 def is_secret_key(key: str) -> bool:
@@ -66,10 +78,14 @@ def is_secret_key(key: str) -> bool:
 
 
 def remove_secrets(error: IntercedeError, config: object) -> None:
-    """Remove the secrets of a configuration from an error about it, and from its causes that are our own errors."""
+    """Remove the secrets of a configuration from an error about the configuration, and from the causes of the error.
+
+    A cause that is not an IntercedeError is not changed, and neither are the causes of such a cause.
+    """
     scrub = make_scrubber(config)
     link: BaseException | None = error
-    seen: list[BaseException] = []  # an error that was raised again may be its own cause
+    # An error that was raised again may be its own cause, so the loop stops at an error in ``seen``.
+    seen: list[BaseException] = []
     while isinstance(link, IntercedeError) and link not in seen:
         seen.append(link)
         link.args = tuple(scrub(each) if isinstance(each, str) else each for each in link.args)
@@ -108,7 +124,7 @@ def redact_json(text: str) -> str:
 
 
 def make_scrubber(config: object) -> Callable[[str], str]:
-    """Return a function that removes the secrets of a configuration from a text, whole or in part."""
+    """Return a function that removes from a text the secrets of a configuration, and the parts of these secrets."""
     redactor = _Redactor()
     if not isinstance(config, str):  # a name has no secrets
         redactor.copy(config)
@@ -116,9 +132,8 @@ def make_scrubber(config: object) -> Callable[[str], str]:
         each for each in redactor.secrets if len(each) >= _MIN_LENGTH and each.lower() not in _list_ordinary_words()
     ]
     whole = {spelt for each in long_enough for spelt in _list_spellings(each)}
-    in_part = {
-        spelt for each in long_enough if not _is_path(each) for spelt in _list_spellings(each)
-    }  # a part of a path may occur in other paths
+    # The parts of a path are not hidden, because the parts of a path may occur in other paths.
+    in_part = {spelt for each in long_enough if not _is_path(each) for spelt in _list_spellings(each)}
     either = re.compile("|".join([*_escape_secrets(whole), *_match_ends(in_part)]) or r"(?!)")
     parts = frozenset(part for each in in_part for part in _split_parts(each) if len(set(part)) >= _MIN_DIFFERENT)
     return lambda text: _USER_IN_URL.sub(HIDDEN, _hide_parts(parts, either.sub(HIDDEN, text)))
@@ -126,7 +141,7 @@ def make_scrubber(config: object) -> Callable[[str], str]:
 
 @cache
 def _list_ordinary_words() -> frozenset[str]:
-    """Return the words of the contract, which occur in ordinary messages."""
+    """Return the words of the contract. These words occur in ordinary messages, so they are not hidden as secrets."""
     fields = {field for name in job.__all__ for field in getattr(getattr(job, name), "model_fields", ())}
     names = {*fields, *job.__all__, *job.JobState, *CAPABILITIES, *CAPABILITIES.values()}
     return frozenset({str(getattr(each, "__name__", each)).lower() for each in names} | _ORDINARY)
@@ -183,7 +198,7 @@ class _Redactor:
 
 
 def _list_leaves(value: object) -> Iterator[str]:
-    """Yield every text in a hidden value, and every long number as a text."""
+    """Yield every text and every long number in a hidden value. Numbers are converted to text."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[object, object]", value).items():
             # In {"hunter2": true}, the key is the secret.
@@ -204,7 +219,7 @@ def _is_word(value: object) -> bool:
 
 
 def _is_secret(text: str) -> bool:
-    """Return whether a text looks secret, by its form or by a word in it."""
+    """Return whether a text has the form of a secret, or contains a word such as ``password``."""
     if _LOOKS_SECRET.search(text):
         return True
     if _is_path(text):
@@ -217,7 +232,7 @@ def _is_path(text: str) -> bool:
 
 
 def _is_option(text: str) -> bool:
-    """Return whether a text is an option such as ``--password``, whose value is the next word."""
+    """Return whether a text is a command-line option such as ``--password``, so that the next word is its value."""
     return text.startswith("-") and not re.search(r"[=:\s]", text)
 
 
@@ -226,7 +241,7 @@ def _announces_secret(text: str) -> bool:
 
 
 def _find_announced(items: Sequence[object]) -> Iterator[bool]:
-    """Yield, for each item of a list, whether the item before it announces a secret, as ``--password`` does."""
+    """Yield for each item of a list whether the item before, such as ``--password``, shows that the item is secret."""
     sshpass = any(isinstance(each, str) and each.endswith("sshpass") for each in items)
     before: object = None
     for each in items:
@@ -259,7 +274,7 @@ def _list_spellings(secret: str) -> Iterator[str]:
 
 
 def _encode_base64(secret: str) -> Iterator[str]:
-    """Yield a secret in base64, for each position at which it may begin in a longer text such as an HTTP header."""
+    """Yield the base64 forms of a secret. The form depends on the position of the secret in the encoded text."""
     data = secret.encode(errors="surrogatepass")
     yield b64encode(data).decode()
     for before in range(3):
@@ -278,12 +293,15 @@ def _lower_match(found: re.Match[str]) -> str:
 
 
 def _escape_secrets(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield a pattern for each secret, the longest first."""
+    """Yield a regular expression for each secret. The longest secret is first."""
     return map(re.escape, sorted(filter(None, secrets), key=len, reverse=True))
 
 
 def _match_ends(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield patterns for the beginning or end of a secret beside ``...``, where a text was shortened."""
+    """Yield patterns for the beginning of a secret before ``...``, and for the end of a secret after ``...``.
+
+    A shortened text contains ``...``, and may contain only the beginning or the end of a secret.
+    """
     for each in secrets:
         for length in range(min(_PART_LENGTH, len(each)) - 1, _MIN_LENGTH - 1, -1):
             yield rf"{re.escape(each[:length])}(?=['\"]? ?\.\.\.)"
@@ -295,7 +313,7 @@ def _split_parts(secret: str) -> Iterator[str]:
 
 
 def _hide_parts(parts: frozenset[str], text: str) -> str:
-    """Return a text in which each sequence of adjacent or overlapping parts of a secret is hidden."""
+    """Return a text in which the parts of secrets are hidden. Adjacent or overlapping parts are hidden together."""
     if not parts:
         return text
     kept: list[str] = []

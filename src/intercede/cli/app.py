@@ -1,4 +1,4 @@
-"""The commands, their options and exit codes. After an error, one message is on stderr and the exit code is 2."""
+"""The commands, their options and exit codes. An error prints one message on stderr, and the exit code is 2."""
 
 import asyncio
 import sys
@@ -34,9 +34,9 @@ app = typer.Typer(
 def main() -> int:
     """Run the command line and return its exit code."""
     warnings.showwarning = _show_warning
-    # A stdout that other code has replaced may have no ``reconfigure``.
+    # Other code may have replaced stdout with an object that has no ``reconfigure``.
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:  # escape characters that the locale cannot encode, as Python does on stderr
+    if reconfigure is not None:  # stdout then escapes characters that the locale cannot encode, as stderr does
         reconfigure(errors="backslashreplace")
     try:
         app()
@@ -81,7 +81,7 @@ def plugins(
         tuple[str, str] | None, typer.Option(metavar="GROUP NAME", help="Explain the choice for one name.")
     ] = None,
 ) -> None:
-    """List the candidates for each name, and the active one."""
+    """List the candidates for each name, and show which candidate is chosen."""
     asked = why is not None
     _refuse_combinations(
         {"GROUP": asked and group is not None, "--json": make_document, "--check": check, "--why": asked}
@@ -115,17 +115,17 @@ def run(
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep the jobs' output in this directory.")
     ] = None,
 ) -> None:
-    """Run copies of a command as jobs, and exit with the payload's code."""
+    """Run copies of a command as jobs, and exit with the exit code of the payload."""
     spec = build_spec(command, output)
     opened = _make_backend(backend, config_file)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # an error here must come before any job is started
+        output.mkdir(parents=True, exist_ok=True)  # an error with the directory is reported before any job starts
     how_to_end = write_kill_command(parse_config_argument(backend, "--backend"), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
 def _check(name: str, given: Mapping[str, object]) -> None:
-    """Check whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
+    """Check whether a plugin keeps the contract. The exit code is 0 if the plugin keeps the contract, and 1 if not."""
     from intercede.cli.check import check  # noqa: PLC0415 -- the other commands do not need the clauses
     from intercede.testing.isolation.signals import interrupt_on_end  # noqa: PLC0415 -- as above
 

@@ -26,11 +26,13 @@ from intercede.testing.run.finding import MARGIN
 __all__ = ["check", "select_clauses"]
 
 _TAIL_LIMIT = 20_000
-"""The number of bytes that are kept of the end of the subjects' output."""
+"""The number of bytes that are kept from the end of the subjects' output."""
 
 
 def select_clauses(only: Sequence[str]) -> list[str]:
-    """Turn clauses and areas in the form that people write (IC-SUBMIT-04, submit) into the prefixes that a plan uses.
+    """Return the id prefixes by which a plan selects the given clauses and areas.
+
+    A user writes a clause as ``IC-SUBMIT-04``, and an area of the contract as ``submit``.
 
     Raises:
         ConfigError: The clause or area does not exist.
@@ -52,7 +54,7 @@ def _find_prefix(word: str, areas: Collection[str]) -> str:
 
 
 def check(name: str, given: Mapping[str, object]) -> int:
-    """Run the checks that the options ask for, show them, and print the verdicts last.
+    """Run the selected checks, show the results, print the verdicts last, and return the exit code.
 
     Args:
         name: The subject.
@@ -96,7 +98,7 @@ def check(name: str, given: Mapping[str, object]) -> int:
 
 
 def _format_failures(report: Report) -> Generator[str]:
-    """Yield the text of each failure and of each known failure, in the order of the contract."""
+    """Yield a text for each failure and each known failure, in the order of the clauses in the contract."""
     for result in report.results.values():
         if result.state.is_red:
             yield f"{result.text or result.message}\n\n"
@@ -112,7 +114,7 @@ class _Tail(io.RawIOBase):
         self.tail = b""
 
     def writable(self) -> bool:
-        """Return True, as ``io`` requires of a stream that can be written."""
+        """Return True. The module ``io`` requires this answer of a stream that can be written."""
         return True
 
     def write(self, data: Any, /) -> int:
@@ -124,7 +126,7 @@ class _Tail(io.RawIOBase):
 
 @contextmanager
 def _capture_output() -> Generator[_Tail]:
-    """Keep the output of subjects off the terminal.
+    """Capture the output of subjects, so that the output does not reach the terminal.
 
     The output may contain secrets, and sequences that a terminal or a CI system executes.
     """
@@ -145,7 +147,7 @@ def _print_captured(captured: _Tail, plan: Plan) -> None:
 
 @contextmanager
 def _show_progress(count: int, stream: TextIO) -> Generator[ResultCallback]:
-    """Show the progress of the checks: a bar on a terminal, elsewhere a letter for each check."""
+    """Show the progress of the checks: as a bar on a terminal, and as one letter for each check on any other stream."""
     console = Console(file=stream)
     if not console.is_terminal:
         yield _print_letters(stream)

@@ -1,4 +1,4 @@
-"""Makes the options of ``intercede check`` for Typer from the kit's table of options."""
+"""Converts the kit's table of options into Typer's options for ``intercede check``."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
@@ -42,7 +42,7 @@ def _make_parameter(option: Option) -> Parameter:
 
 
 def _get_type(option: Option) -> object:
-    """Return the type of an option's value, from which Typer parses it."""
+    """Return the type to which Typer converts the value of an option."""
     if option.choices:
         return Literal[option.choices]
     kinds: dict[str, object] = {"flag": bool, "number": int, "list": list[str]}

@@ -1,4 +1,4 @@
-"""``intercede plugins``: lists the candidates for each name, the active one, and the reason."""
+"""``intercede plugins``: lists the candidates for each name, and shows which candidate is chosen, and why."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +15,7 @@ def format_json(plugins: Iterable[registry.Plugin]) -> str:
 
 
 def format_table(plugins: Collection[registry.Plugin]) -> str:
-    """Format a line for each candidate, and below it the reason for its status."""
+    """Return a table with one line for each candidate and, below that line, the reason for the candidate's status."""
     rows = [_COLUMNS, *(tuple(str(getattr(plugin, key)) for key in _COLUMNS) for plugin in plugins)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     head, *lines = [_format_row(row, widths) for row in rows]
@@ -28,7 +28,7 @@ def _format_row(words: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def explain_name(group: str, name: str) -> str:
-    """Describe the steps of the rule for a name, with the step that applied.
+    """Return the steps of the rule of precedence for a name, up to the step that decided.
 
     Raises:
         ConfigError: The group does not exist.
@@ -37,12 +37,13 @@ def explain_name(group: str, name: str) -> str:
     explanation = registry.explain(group, name)
     if explanation.plugins:
         return str(explanation)
-    plugin = registry.resolve(group, name)  # raises an error that lists the names, if the name is not qualified
+    # If no candidate has the name, ``resolve`` raises an error, and the error lists the names that exist.
+    plugin = registry.resolve(group, name)
     return f"{group}:{name}\nIt names its distribution: {plugin.target} of {plugin.provider}, regardless of the pins."
 
 
 def find_problems(plugins: Collection[registry.Plugin]) -> list[str]:
-    """Load and gate each candidate in a child process, and return every problem, one per line."""
+    """Load and check each candidate in a child process, and return all problems, one line each."""
     found = [*registry.problems(), *_find_undecided({(plugin.group, plugin.name): None for plugin in plugins})]
     for plugin in plugins:
         found += [f"{plugin.group} {plugin.name} ({plugin.provider}): {each}" for each in registry.check(plugin)]

@@ -1,4 +1,4 @@
-"""``intercede run``: runs copies of a payload to their end, and names every job that it leaves behind."""
+"""``intercede run``: runs copies of a payload until they end, and reports every job that remains on the resource."""
 
 import asyncio
 import math
@@ -30,22 +30,24 @@ from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, Ou
 from intercede.redaction import redact
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for one of these reasons is permanent
+# A job that is UNKNOWN for one of the reasons in ``_GONE`` never gets another state.
+_GONE = frozenset({"lost", "purged", "foreign"})
 ONE_SIGNAL = 0.5
-"""Signals within this many seconds count as one: timeout(1) signals the process and then its group."""
+"""Signals within this number of seconds count as one signal: timeout(1) signals a process and then its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
-_PATIENCE = (1, 5, 20)  # seconds to wait after a retryable error; the jobs continue
+# Seconds to wait after each retryable error before the next try. The jobs continue meanwhile.
+_PATIENCE = (1, 5, 20)
 UNKNOWN_FOR = 60.0
-"""The wait times out when every unfinished job has been UNKNOWN for this many seconds."""
+"""The number of seconds after which the wait times out, if every unfinished job was UNKNOWN all the time."""
 
 
 def build_spec(command: Sequence[str], output: Path | None) -> SubmissionSpec:
-    """Build the specification of the command, with a tag of its own.
+    """Return the specification for a command, with a new, unique tag.
 
     Raises:
         InvalidSpecError: The command is not a valid payload.
     """
-    # In an ASCII locale, other bytes arrive as surrogates: decode them as UTF-8.
+    # In an ASCII locale, the bytes of an argument that are not ASCII arrive as surrogates. Decode such bytes as UTF-8.
     arguments = [each.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") for each in command[1:]]
     try:
         return SubmissionSpec(
@@ -60,7 +62,7 @@ def build_spec(command: Sequence[str], output: Path | None) -> SubmissionSpec:
 
 
 def write_kill_command(config: str | Mapping[str, object], file: Path | None, tag: str) -> str:
-    """Write one line of Python, ready to paste, that kills the jobs that a backend finds by a tag.
+    """Return one line of Python, ready to paste, that finds and kills the jobs with a tag.
 
     Values of the configuration that may be secret are replaced by three asterisks.
     """
@@ -73,20 +75,22 @@ def write_kill_command(config: str | Mapping[str, object], file: Path | None, ta
 
 
 async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None, how_to_end: str) -> int:
-    """Run copies of a payload to their end, print their output, and purge them once that is safe.
+    """Run copies of a payload until they end, print their output, purge the jobs, and return an exit code.
 
-    INT, TERM and HUP kill the jobs, whose output is still fetched. A second signal gives up.
+    A job is purged only after its output was fetched. The signals INT, TERM and HUP kill the jobs, and the output is
+    still fetched. After a second signal, ``run`` gives up.
 
     Args:
-        backend: Not yet entered.
+        backend: The backend, not yet entered.
         spec: The payload, with a tag.
         copies: The number of copies.
-        output: The directory for the output; None: the output is printed and not kept.
+        output: The directory for the output. None means that the output is printed and not kept.
         how_to_end: The line of ``write_kill_command`` for the same backend and tag.
 
     Returns:
-        The first exit code by copy index that is not 0: the payload's, or 128 + n for signal n, or 1 if the copy has
-        no code, timed out, or its output could not be fetched. 128 + n if signal n interrupted this process.
+        128 + n if signal n interrupted this process. Otherwise the first exit code that is not 0, in the order of the
+        copies, or 0. The exit code of a copy is the exit code of its payload, 128 + n if signal n ended the payload, or
+        1 if the copy has no exit code, timed out, or has output that could not be fetched.
 
     Raises:
         IntercedeError: An operation failed as a whole. The jobs that are left are named on stderr.
@@ -123,7 +127,10 @@ class _Run:
         self.ended: set[int] = set()
 
     async def run_to_end(self) -> int:
-        """Submit, wait, fetch; on the first signal kill, wait, fetch."""
+        """Submit the copies, wait for the jobs, fetch their output, and return the exit code.
+
+        The first signal kills the jobs. Then wait for the jobs again, and fetch their output.
+        """
         self._listen_for_signals()
         try:
             await self._submit()
@@ -138,15 +145,15 @@ class _Run:
         return self.get_signal_code() or next((code for _, code in sorted(self.codes.items()) if code), 0)
 
     def get_signal_code(self) -> int:
-        """Return 128 + n for the first signal, or 0."""
+        """Return 128 + n if signal n came first, or 0 if no signal came."""
         return 128 + self.signals[0] if self.signals else 0
 
     def has_unfinished_jobs(self) -> bool:
-        """Return whether unfinished jobs may be left."""
+        """Return whether unfinished jobs may remain on the resource."""
         return self.submitting or not self.leftover.keys() <= self.ended
 
     def report_leftover(self) -> None:
-        """Report how to find the jobs that may be left."""
+        """Print how to find the jobs that may remain on the resource."""
         if self.submitting:
             print_message(f"jobs may have been started with the tag {self.spec.tag}")
         elif self.leftover:
@@ -176,7 +183,7 @@ class _Run:
         try:
             submission = await self.backend.submit(self.spec, self.copies)
         except (InvalidSpecError, UnsupportedSpecError, LimitError):
-            self.submitting = False  # after any other error, jobs may have been started
+            self.submitting = False  # these three errors prove that no job was started
             raise
         except SchedulerError as error:
             self.submitting = not error.refused
@@ -225,7 +232,8 @@ class _Run:
             self._set_handles(dict(enumerate(await self.backend.find(str(self.spec.tag)))))
             self.submitting = False
         if not self.handles:
-            raise asyncio.CancelledError  # no job has started, or none can be found: run() reports which
+            # Either no job was started, or the jobs cannot be found. ``run`` reports the case.
+            raise asyncio.CancelledError
         if not isinstance(self.backend, Cancellable):
             print_message("interrupted, and this backend cannot kill: the jobs go on")
             raise asyncio.CancelledError
@@ -332,7 +340,7 @@ def _open_destination(output: Path | None) -> Generator[Path, None, None]:
 
 @contextmanager
 def _show_progress(total: int) -> Generator[Callable[[Iterable[JobStatus]], None], None, None]:
-    """Show the states of the jobs: in a live line on a terminal, elsewhere in a new line for each change."""
+    """Show the states of the jobs. A terminal shows one live line; any other stream gets a new line for each change."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _print_changes()

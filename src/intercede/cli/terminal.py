@@ -8,7 +8,7 @@ __all__ = ["escape_unprintable", "print_answer", "print_message", "wrap_text"]
 
 
 def wrap_text(text: str, width: int) -> str:
-    """Break each line that is longer than ``width`` between words, and indent its continuation."""
+    """Return a text in which each line longer than ``width`` is broken at spaces. Continuation lines are indented."""
     return "\n".join(each if len(each) <= width else _wrap_line(each, width) for each in text.split("\n"))
 
 
@@ -18,7 +18,7 @@ def _wrap_line(line: str, width: int) -> str:
 
 
 def print_answer(text: str) -> None:
-    """Print an answer on stdout: wrapped at words for a terminal, with whole lines for a program."""
+    """Print an answer on stdout. Long lines are wrapped if stdout is a terminal, and are printed whole otherwise."""
     text = escape_unprintable(text)
     print(wrap_text(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
 
@@ -33,5 +33,5 @@ def _escape(character: str) -> str:
 
 
 def print_message(text: str) -> None:
-    """Print a message for the user on stderr, with a prefix that the payload's output does not have."""
+    """Print a message for the user on stderr. Its prefix distinguishes the message from the payload's output."""
     print(escape_unprintable(f"intercede: {text}"), file=sys.stderr, flush=True)
