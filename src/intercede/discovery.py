@@ -90,8 +90,8 @@ def _refuse_shadowing(plugin: Plugin, metadata: _Metadata, builtins: set[tuple[s
     )
 
 
-# Metadata. A directory on the path may hold thousands of distributions, so a ``_Metadata`` is made only for each
-# relevant distribution.
+# Metadata. A directory on the path may hold thousands of distributions, so a ``_Metadata`` is made only for
+# the relevant distributions.
 
 
 class _Metadata:
@@ -235,7 +235,7 @@ def _get_entry(plugin: Plugin) -> tuple[str, str, str]:
 
 
 def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
-    """Return the metadata of the running intercede, and the metadata of other projects or installations named so."""
+    """Return the metadata of the running intercede, and the metadata of other distributions with that name."""
     ours = [each for each in copies if each.data]  # another project named intercede has no entries for built-ins
     beside = [each for each in ours if _is_same_file(each.root, _RUNNING_FROM)]
     own = beside or [each for each in ours if _is_editable_install(each)]
@@ -360,7 +360,7 @@ def _select_relevant(listed: list[tuple[str, bool, int, str, bytes]], rest: list
     wanted = {OURS}
     wanted |= {_parse_directory_name(name)[0] for *_, name, data in listed if data}
     wanted |= {each.distribution for each in rest if each.data}
-    # Most names of directories have a different beginning, so these names need not be parsed.
+    # Only directory names with one of these beginnings are parsed, because parsing every name would be slow.
     beginnings = tuple({each.partition("-")[0] for each in wanted})
     for root, in_working_directory, index, name, data in listed:
         if name.lower().startswith(beginnings) and _parse_directory_name(name)[0] in wanted:

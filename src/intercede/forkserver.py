@@ -110,7 +110,7 @@ class Process:
         """Kill the process if it is running, wait until that is done, and release the connection."""
         self.kill()
         self._connection.settimeout(_PATIENCE)
-        with suppress(OSError):  # the wait times out if the keeper is suspended
+        with suppress(OSError):  # the wait times out if the keeper is suspended: the client cannot resume the keeper
             while self._connection.recv(_MAX_ANSWER):
                 pass
         self._connection.close()
@@ -385,7 +385,7 @@ def _make_wakeup_pipe() -> int:
 
 
 def _ignore_signal(_signal: int, _frame: object) -> None:
-    """Do nothing. Python writes a signal to the wake-up descriptor only if the signal has a handler."""
+    """Do nothing. Python writes a signal to the wake-up descriptor only if the signal has a handler: this function."""
 
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:

@@ -69,7 +69,10 @@ _ORDINARY = frozenset(
     {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
 )
 _MIN_DIFFERENT = 4
-"""A part of a secret with fewer different characters than this is not hidden: it may be a line of dashes or blanks."""
+"""A part of a secret is hidden only if the part has at least this number of different characters.
+
+A part with fewer different characters may be a line of dashes or blanks.
+"""
 
 
 def is_secret_key(key: str) -> bool:
@@ -274,7 +277,10 @@ def _list_spellings(secret: str) -> Iterator[str]:
 
 
 def _encode_base64(secret: str) -> Iterator[str]:
-    """Yield the base64 forms of a secret. The form depends on the position of the secret in the encoded text."""
+    """Yield the forms that a secret may have in a text in base64.
+
+    The form depends on the position of the secret in the encoded text, such as an HTTP header.
+    """
     data = secret.encode(errors="surrogatepass")
     yield b64encode(data).decode()
     for before in range(3):

@@ -38,7 +38,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
 # Seconds to wait after each retryable error before the next try. The jobs continue meanwhile.
 _PATIENCE = (1, 5, 20)
 UNKNOWN_FOR = 60.0
-"""The number of seconds after which the wait times out, if every unfinished job was UNKNOWN all the time."""
+"""The number of seconds after which the wait times out, if every unfinished job was UNKNOWN for all of that time."""
 
 
 def build_spec(command: Sequence[str], output: Path | None) -> SubmissionSpec:

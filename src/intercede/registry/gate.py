@@ -92,7 +92,7 @@ def _check_member(subject: object, name: str, wanted: _Method) -> str:
     if isinstance(raw, FunctionType) and (is_class or name not in getattr(subject, "__dict__", ())):
         return _check_method(name, raw, wanted)
     if is_class and hasattr(raw, "__get__") and not isinstance(raw, classmethod | staticmethod):
-        return ""  # a property has a value only in an instance, so a class cannot be checked
+        return ""  # a property has a value only in an instance, so a class is not checked for the value
     try:
         member: object = getattr(subject, name)
     except Exception as error:  # noqa: BLE001 -- a property of foreign code
@@ -118,7 +118,7 @@ def _check_callable(name: str, member: object, wanted: _Method) -> str:
         return f"{name} {advice}; the contract has {_format_method(name, wanted)}"
     try:
         signature = inspect.signature(member)
-    except (TypeError, ValueError):  # functions in C often have no readable signature: they are not checked
+    except (TypeError, ValueError):  # functions in C often have no readable signature: such functions pass
         return ""
     refusal = next(_try_calls(signature, _read_signature(wanted)), "")
     if not refusal:

@@ -146,7 +146,7 @@ def _takes_any(target: Target) -> bool:
 def _read_signature(target: Target) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # C code often has no readable signature: then options are not checked
+    except (TypeError, ValueError):  # a target in C often has no readable signature: its options are not checked
         return None
 
 
