@@ -1,4 +1,4 @@
-"""Helpers for transports: encode arguments, keep the end of a stream, and end running commands on leaving."""
+"""Helpers for transports: encode arguments, keep the last bytes of a stream, end commands when the transport closes."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ class TailBuffer:
 
 
 class RunningCommands:
-    """The commands that a transport runs. When the transport is left, they end, and their callers get NotOpenError.
+    """The commands that a transport runs. When the transport closes, they end, and their callers get NotOpenError.
 
     ::
 

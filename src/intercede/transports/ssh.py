@@ -241,7 +241,7 @@ class _SessionLimit:
         self._free.release()
 
     def close(self) -> None:
-        """Cancel the timers that would raise the limit again."""
+        """Cancel the timers that would restore the limit on concurrent commands."""
         for timer in self._withheld:
             timer.cancel()
 

@@ -148,7 +148,7 @@ class Session:
             each.finish()
 
     def count_open_checks(self) -> int:
-        """Return the number of checks whose jobs may be left."""
+        """Return the number of checks that may still have jobs on the resource."""
         return sum(each.open_checks for each in self._inspections.values())
 
     def close(self) -> None:

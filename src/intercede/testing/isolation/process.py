@@ -190,7 +190,7 @@ def _save_process_state(undo: ExitStack) -> None:
     mask = os.umask(0o077)
     os.umask(mask)
     undo.callback(os.umask, mask)
-    with suppress(OSError):  # the working directory was removed before
+    with suppress(OSError):  # the working directory has already been removed
         undo.callback(_restore_directory, os.getcwd())  # noqa: PTH109 -- os.chdir takes the text
 
 

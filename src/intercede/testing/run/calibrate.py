@@ -62,9 +62,10 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
 
 
 def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
-    """Measure the resource in a child process. Return the seconds or an error message, and a text about jobs.
+    """Measure in a child process how many seconds short jobs take on the resource.
 
-    The text names jobs that may be left. It is empty if there are none.
+    Return the seconds or an error message, and a text that names the jobs that may still run. The text is empty if
+    there are none.
     """
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:

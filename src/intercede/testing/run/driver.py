@@ -145,7 +145,7 @@ class BackendDriver:
         return (await self.ask_each("purge", handles)).get_each(OpOutcome, handles)
 
     async def get_diagnostics(self, handles: Sequence[JobHandle]) -> list[Diagnostics]:
-        """Ask for the diagnostics of jobs, their output so far, and return them in the handles' order."""
+        """Ask for the output so far of jobs, and return the diagnostics in the handles' order."""
         return (await self.ask_each("diagnostics", handles)).get_each(Diagnostics, handles)
 
     async def find(self, tag: str) -> list[JobHandle]:

@@ -171,7 +171,7 @@ def _read_end(file: Path) -> bytes:
 
 
 def call_function(request: Mapping[str, object]) -> None:
-    """Call the function of a request in this process, which was started for it."""
+    """Call the function that a request names. This process was started for this one request."""
     signal.alarm(cast("int", request["seconds"]))  # the alarm ends this process even if the parent has ended
     if largest := cast("int", request["largest_file"]):
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

@@ -309,8 +309,8 @@ async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
 async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran: Path) -> _Cancelled:
     """Cancel ``submit`` after a number of seconds, find the jobs that it had started, and wait until they end."""
     ran.mkdir()  # noqa: ASYNC240 -- it is one directory
-    # The payload creates a file in the directory of this check, if it sees that directory. The parentheses start a
-    # subshell, because a failed redirection of `:` ends the shell.
+    # The payload creates a file in the directory of this check, if it sees that directory. A failed redirection of `:`
+    # would end the whole shell. In parentheses, it ends a subshell only.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
     returned = await _submit_for(backend, spec, seconds)
     found = await backend.find(str(spec.tag))

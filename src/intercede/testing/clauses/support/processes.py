@@ -83,5 +83,5 @@ def _get_parents() -> dict[int, int]:
 def _read_proc(pid: int, what: str) -> bytes:
     try:
         return _PROC.joinpath(str(pid), what).read_bytes()
-    except OSError:  # the process has ended, or may not be read
+    except OSError:  # the process has ended, or this user has no permission to read it
         return b""

@@ -67,7 +67,7 @@ def make_scheduler(part: Callable[[], object]) -> Scheduler:
 
 
 def get_api(scheduler: Scheduler) -> str:
-    """Return the shell functions that fragments of a scheduler may call, as a backend writes them.
+    """Return the shell functions that a scheduler's fragments may call: the text that a backend puts before a fragment.
 
     Raises:
         CheckFailed: The answer of the scheduler's ``tool_environment`` is invalid.
