@@ -276,8 +276,8 @@ def test_batch_names_no_scheduler() -> None:
     """No script or module of batch has the name, a command or a variable of a scheduler."""
     modules = {str(path): path.read_text() for path in MODULES if get_part(path) == "batch"}
     named = re.compile(
-        rf"\b({'|'.join({*ENTRY_POINTS} - {'direct'})}|condor|pbs|lsf|oar|arc|(SLURM|SBATCH|BSUB|PBS|_CONDOR)_\w*"
-        r"|s(batch|queue|acct|cancel))\b",
+        rf"\b({'|'.join({*ENTRY_POINTS} - {'direct'})}|condor|pbs|lsf|oar|arc|(SLURM|SBATCH|BSUB|PBS|_?CONDOR)_\w*"
+        r"|s(batch|queue|acct|cancel)|q(sub|stat|del))\b",
         re.IGNORECASE,
     )
 

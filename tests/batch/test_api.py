@@ -345,3 +345,33 @@ def test_the_functions_work_without_other_scripts(tmp_path: Path, shell: tuple[s
 
     assert (done.stdout, done.stderr, done.returncode) == ("signal 9\n", "", 0)
     assert [path.name for path in [*(copy / "work").iterdir(), *tmp_path.iterdir()]] == ["copies"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("record", "wrapper", "code"), [("code 3", 0, 3), ("caught 4", 0, 4), ("signal 9", 0, 137), ("none -", 126, 126)]
+)
+def test_the_documented_job_script_ends_as_the_payload_did(
+    tmp_path: Path, shell: tuple[str, ...], record: str, wrapper: int, code: int
+) -> None:
+    """The job script of the reference exits with the code in the record, or with the wrapper's if there is none."""
+    page = (Path(__file__).parents[2] / "docs/reference/types.md").read_text()
+    job = page.partition("<!-- file: job.sh -->\n```sh\n")[2].partition("```")[0]
+    (tmp_path / "copies" / "0").mkdir(parents=True)
+    end = "" if record == "none -" else "\n"
+    (tmp_path / "wrapper").write_text(
+        f"printf '{record} 1 host %s 1{end}' \"$IC_NATIVE\" >copies/$1/exit\nexit {wrapper}\n"
+    )
+
+    done = subprocess.run(
+        [*shell, "-c", f"{write_api(Tooled())}\n{job}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "INDEX": "0", "ID": "17.0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (code, "")
+    assert " 17.0 1" in (tmp_path / "copies" / "0" / "exit").read_text()

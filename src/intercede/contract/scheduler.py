@@ -115,10 +115,11 @@ class Scheduler(Protocol):
 
     A plugin does not inherit this class.
 
-    A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every command with
-    ``</dev/null``. The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run
-    once for each index. The other fragments are about many submissions. They run in the directory above, and read
-    native ids from the file ``$IC_IDS``, which has one id on each line.
+    A fragment may use sh, the scheduler's commands and the utilities of POSIX. In a loop that reads a list from stdin,
+    it calls every command with ``</dev/null``, because the command would read the rest of the list. The fragment that
+    submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run once for each index. The other
+    fragments are about many submissions. They run in the directory above, and read native ids from the file
+    ``$IC_IDS``, which has one id on each line.
 
     The fragment that submits runs in the original environment, because payloads inherit it. It writes ``ic_tool``
     before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
@@ -146,7 +147,12 @@ class Scheduler(Protocol):
     def submit_script(self, batch: Batch) -> str:
         """Return the fragment that queues every copy of a submission.
 
-        The fragment prints native ids as soon as it has them.
+        The fragment prints native ids as soon as it has them. If it fails later, the answer has the ids of the jobs
+        that were queued before. To store all ids early, it may call ``ic_report_ids`` as well.
+
+        The wrapper exits with 0 once it has written its record. If ``parse_status`` reports the ends of jobs, the
+        fragment queues a script that runs the wrapper, and then exits with the code in the record.
+        docs/reference/types.md has such a script.
 
         Raises:
             UnsupportedSpecError: ``batch.resources`` asks for something that this scheduler cannot do.

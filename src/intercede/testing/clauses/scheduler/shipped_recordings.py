@@ -31,10 +31,11 @@ _VERBS = ("submit", "status", "kill", "list")
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
-        "`python -m intercede.testing record NAME DIRECTORY` makes them on a machine that can reach the scheduler. "
-        "Read them through: they expect the results that your parsers gave. Add by hand the answers that a healthy "
-        "scheduler does not give: an outage, a limit, rare states. Recordings are package data: make sure that your "
-        "wheel has them. A module that is one file has no place for them."
+        "`python -m intercede.testing record NAME DIRECTORY` makes them on a machine that has the scheduler's "
+        "commands. The jobs run in a temporary directory, which the nodes must share: set TMPDIR. Read the recordings "
+        "through: they expect the results that your parsers gave. Add by hand the answers that a healthy scheduler "
+        "does not give: an outage, a limit, rare states. Recordings are package data: make sure that your wheel has "
+        "them. A module that is one file has no place for them."
     ),
 )
 async def check_shipped(context: Context) -> None:
