@@ -146,9 +146,9 @@ class OutputRetriever(Protocol):
             dest: A local directory, which is created if it is missing.
 
         Returns:
-            An output for exactly these handles. The output of a job that is unfinished, unknown or of another resource
-            is not ok, and does not affect the other outputs. After an unfinished job has ended, fetching again returns
-            all of its output.
+            An output for exactly these handles. The output of a job that is unfinished, unknown, purged or of another
+            resource is not ok, and does not affect the other outputs. After an unfinished job has ended, fetching again
+            returns all of its output.
 
         Raises:
             ResourceError: The resource or the connection to it failed.

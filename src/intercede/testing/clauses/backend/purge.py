@@ -24,7 +24,7 @@ from intercede.testing.run.driver import open_backend
     ),
 )
 async def check_purged(context: Context) -> None:
-    """Purge an ended job, and query its status through the same instance and through another instance."""
+    """Purge an ended job, and query its status through the same instance and through another. Then fetch its output."""
     async with open_backend(context) as backend:
         handles = await backend.submit_jobs(context.sh("echo here"))
         await backend.wait_until_final(handles)
