@@ -12,6 +12,7 @@ from intercede.contract import (
     JobHandle,
     JobState,
 )
+from intercede.testing.clauses.support.child_functions import watch_backend
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.snapshot import KitSnapshot
@@ -20,6 +21,7 @@ from intercede.testing.model.clause import SHOULD, Clause
 from intercede.testing.model.verdict import State, Verdict
 from intercede.testing.run import finding, inspection
 from intercede.testing.run.context import Context
+from intercede.testing.run.driver import BackendDriver
 
 
 def test_a_replaced_part_makes_all_running_checks_errors() -> None:
@@ -81,7 +83,10 @@ def _make_setter(owner: object, name: str, value: object) -> Callable[[], None]:
 
 ATTACKS: Mapping[str, Callable[[], None]] = {
     "testing.run.context.Context.expect": _make_setter(Context, "expect", _ignore),
-    "testing.run.context.Context.status": _make_setter(Context, "status", _ignore),
+    "testing.run.driver.BackendDriver.get_status": _make_setter(BackendDriver, "get_status", _ignore),
+    "testing.model.clause.Clause.needs": _make_setter(Clause, "needs", property(lambda _: frozenset({"nothing"}))),
+    "support.child_functions.watch_backend.__module__": _make_setter(watch_backend, "__module__", "colorsys"),
+    "support.child_functions.watch_backend.__qualname__": _make_setter(watch_backend, "__qualname__", "watch_plugin"),
     "testing.isolation.timeouts.limit_time": _make_setter(timeouts, "limit_time", _ignore),
     "contract.job.JobState.final": _make_setter(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _add_method,
@@ -111,3 +116,11 @@ def test_a_subject_that_replaces_a_part_of_the_kit_is_an_error(attack: str, *, t
     assert attack in result.observed
     assert "nothing that was seen meanwhile can be believed" in result.observed
     assert report.verdict is Verdict.NOT_CONFORMANT
+
+
+def test_a_value_in_a_clause_does_not_hide_what_the_clause_needs() -> None:
+    """A subject that puts values into a clause's dictionary does not change the clause's role and needs."""
+    clause = Clause(id="IC-KILL-98", title="It ends.", level=SHOULD, check=check_entering, capability="kill")
+    vars(clause).update(needs=frozenset({"nothing"}), role="transport", area="shape")
+
+    assert (clause.needs, clause.role, clause.area) == (frozenset({"kill"}), "backend", "kill")

@@ -1,8 +1,15 @@
 """A red check shows the calls that matter, and not each of its polls."""
 
+from typing import Self
+
+from tests.testing.memory import Memory, make_clauses
+
 from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.model.calls import Call
 from intercede.testing.model.verdict import State
+from intercede.testing.run.context import Context
+from intercede.testing.run.driver import open_backend
 from intercede.testing.run.finding import Finding, format_failure
 
 FOUND = Finding(State.FAILED, "a", "b")
@@ -35,3 +42,34 @@ def test_the_first_and_last_of_many_calls_are_shown() -> None:
     assert lines[10] == "... 60 others"
     assert lines[-1] == "0.000 s  submit(99): ok"
     assert len(lines) == 41
+
+
+class LosesAVerb(Memory):
+    """A backend that has ``kill`` when it is loaded, and no longer when it is open."""
+
+    is_open = False
+
+    async def __aenter__(self) -> Self:
+        """Lose the verb."""
+        self.is_open = True
+        return self
+
+    def __getattribute__(self, name: str) -> object:
+        """Look an attribute up."""
+        if name == "kill" and super().__getattribute__("is_open"):
+            raise AttributeError(name)
+        value: object = super().__getattribute__(name)
+        return value
+
+
+def test_a_verb_that_a_subject_loses_is_the_fault_of_the_subject() -> None:
+    """If a subject has no longer a verb that it claims, the check is FAILED. An ERROR would blame the kit."""
+
+    async def kills(context: Context) -> None:
+        async with open_backend(context) as backend:
+            await backend.kill([await backend.submit_job(context.sh("exit 0"))])
+
+    (result,) = run_checks(LosesAVerb, clauses=make_clauses(kills=kills)).results.values()
+
+    assert result.state is State.FAILED
+    assert "raised AttributeError: kill" in result.observed

@@ -6,6 +6,7 @@ This is not a sandbox: a determined subject can hide its changes. It detects car
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter, is_not  # import the functions: a subject may replace attributes of operator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
@@ -13,9 +14,10 @@ __all__ = ["KitSnapshot"]
 
 _KIT = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _GALLERY = "intercede.testing.gallery"
-_METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
-_INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
-"""Attributes of a function that change what it does, although the function stays the same object."""
+_METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property, cached_property)
+_INSIDE = ("__code__", "__defaults__", "__kwdefaults__", "__module__", "__qualname__")
+"""Attributes of a function that change what it does, although the function stays the same object. A child process finds
+its function by module and name."""
 _inside = attrgetter(*_INSIDE)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Never
 
 from intercede.contract.backend import Capability
@@ -55,12 +54,12 @@ class Clause:
     jobs: int = 4
     """The largest number of jobs that the check has at once."""
 
-    @cached_property
+    @property
     def role(self) -> Role:
         """The role of the plugins that the clause is about."""
         return _ROLES.get(self.area, "backend")
 
-    @cached_property
+    @property
     def needs(self) -> frozenset[Capability]:
         """The capabilities that a subject must claim for the clause to apply to it."""
         return frozenset({*self.also_needs, *([self.capability] if self.capability else [])})
@@ -70,7 +69,7 @@ class Clause:
         """The docstring of the check in one line. Reports show it as the description of the check."""
         return " ".join((self.check.__doc__ or "").split())
 
-    @cached_property
+    @property
     def area(self) -> str:
         """The part of the contract that the clause belongs to: ``submit`` for IC-SUBMIT-04."""
         return self.id.split("-")[1].lower()

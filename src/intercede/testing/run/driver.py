@@ -94,8 +94,9 @@ class BackendDriver:
 
     async def run_jobs(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> list[JobStatus]:
         """Submit copies, wait until every job is final, and return the statuses in the order of the copies."""
-        statuses = await self.wait_until_final(await self.submit_jobs(spec, copies))
-        return list(statuses.values())
+        handles = await self.submit_jobs(spec, copies)
+        statuses = await self.wait_until_final(handles)
+        return [statuses[handle] for handle in handles]  # copies that share a handle are not merged
 
     async def ask(self, verb: JobVerb, jobs: Collection[JobHandle] | str, dest: Path | None = None) -> object:
         """Call a verb that takes handles or a tag, and return the answer unchecked.
@@ -106,9 +107,11 @@ class BackendDriver:
             dest: The directory for ``fetch_output``. If it is None, the directory is a new one.
         """
         more = [dest or self.context.make_directory_name()] if verb == "fetch_output" else []
-        call = cast("Callable[..., Awaitable[object]]", getattr(self.own, verb))
         asked = format_value(jobs) if isinstance(jobs, str) else _format_handles(jobs)
-        return await self.context.call(verb, asked, lambda: call(jobs, *more))
+        # The lambda looks the verb up, as the frame of a call: if the subject lacks the verb, the subject is at fault.
+        return await self.context.call(
+            verb, asked, lambda: cast("Callable[..., Awaitable[object]]", getattr(self.own, verb))(jobs, *more)
+        )
 
     async def ask_each(self, verb: JobVerb, handles: Collection[JobHandle], expected: str = "") -> Answers:
         """Call a verb that takes handles, require that the answer is a mapping, and return the mapping as ``Answers``.

@@ -78,6 +78,17 @@ class OneHandleForAll(FakeBackend):
         return Submission(handles=dict.fromkeys(answer.handles, answer.handles[0]))
 
 
+class KeepsOneDigitOfTheIndex(FakeBackend):
+    """Returns for copies 10 and 11 the handles of copies 0 and 1."""
+
+    caught_by = "IC-SUBMIT-06"
+    message_contains = "copy 1 has to exit with this code"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        answer = await super().submit(spec, copies)
+        return Submission(handles={index: answer.handles[index % 10] for index in answer.handles})
+
+
 class CannotSubmit(FakeBackend):
     """Raises in every submit."""
 
