@@ -69,3 +69,11 @@ def test_no_secret_is_an_attribute(secret: str) -> None:
 
     assert secret not in f"{vars(made)} {vars(completed)} {completed}"
     assert hide_secret("host", "login.example.org") == "login.example.org"
+
+
+def test_a_value_that_is_too_long_to_show_is_replaced() -> None:
+    """Python refuses to write an integer of more than 4300 digits: the error of an option has its type instead."""
+    error = FILE.complete(ConfigError("slots must be less", field="slots", value=10**5000))
+
+    assert str(error).startswith("transport.slots = 'int, too long to show' is invalid in site.toml")
+    assert error.value == "int, too long to show"

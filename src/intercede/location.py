@@ -62,7 +62,12 @@ class Location:
 
 
 def hide_secret(field: str, value: object) -> object:
-    """Return the value of an option in a form that errors may show: secrets are hidden."""
+    """Return the value of an option in a form that errors may show: secrets are hidden, and it has a ``repr``."""
     from intercede.redaction import redact  # noqa: PLC0415 -- loads pydantic, and only errors need it
 
-    return cast("dict[str, object]", redact({field: value}))[field]
+    hidden = cast("dict[str, object]", redact({field: value}))[field]
+    try:
+        repr(hidden)
+    except ValueError:  # an integer of more than 4300 digits, or a list that holds one
+        return f"{type(value).__name__}, too long to show"
+    return hidden

@@ -89,3 +89,12 @@ def test_a_scheduler_that_stages_files_itself_is_refused() -> None:
     with pytest.raises(ConfigError, match="Staging") as caught:
         BatchBackend(LocalTransport(), Staging())
     assert caught.value.field == "scheduler"
+
+
+@pytest.mark.parametrize("hint", [10**400, 10**5000], ids=["too large for a float", "too long for text"])
+def test_a_hint_that_no_float_can_hold_is_refused(hint: int) -> None:
+    """A hint of a plugin that is too large, for a float or for text, is a PluginContractError that names the method."""
+    with pytest.raises(PluginContractError, match="the result of commands_in_flight of Narrow must be a whole number"):
+        BatchBackend(Narrow(hint), DirectScheduler())
+    with pytest.raises(PluginContractError, match="the result of min_poll_interval of Patient must be a number"):
+        BatchBackend(LocalTransport(), Patient(hint))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import ConfigError
 from intercede.plugin_tools.options import check_number, option_error
+from intercede.registry import Registry
 
 
 def test_an_option_error_says_what_was_given_and_what_is_valid() -> None:
@@ -73,3 +74,33 @@ def test_the_bounds_are_described(bounds: dict[str, float], words: str) -> None:
         check_number("seconds", "x", float, **bounds)
 
     assert caught.value.expected == words
+
+
+@given(st.integers(350, 6000))
+def test_a_number_of_many_digits_is_a_number(digits: int) -> None:
+    """A whole number has any number of digits. One that no float can hold is an error that can be shown."""
+    number = 10**digits
+
+    assert check_number("slots", number, int, least=1) == number
+    with pytest.raises(ConfigError, match=r"^slots must be a whole number of at most 9, not ") as caught:
+        check_number("slots", number, int, most=9)
+    assert caught.value.value == number
+    with pytest.raises(ConfigError, match=r"^seconds must be a number, not "):
+        check_number("seconds", number, float)
+
+
+@pytest.mark.parametrize("value", [10**5000, [10**5000]], ids=["whole number", "list"])
+def test_a_value_that_is_too_long_to_show_is_named_by_its_type(value: object) -> None:
+    """Python refuses to write an integer of more than 4300 digits: the error then names the type of the value."""
+    error = option_error("queue", value, "the name of a queue")
+
+    shown = f"this {type(value).__name__}, which is too long to show"
+    assert str(error) == f"queue must be the name of a queue, not {shown}"
+    assert error.value == value
+
+
+def test_the_registry_makes_a_scheduler_with_a_large_number() -> None:
+    """The registry passes on a whole number that no float can hold, and its error for such a number can be shown."""
+    Registry().scheduler({"type": "direct", "slots": 10**400})
+    with pytest.raises(ConfigError, match=r"slots must be a whole number of at least 1, not this int"):
+        Registry().scheduler({"type": "direct", "slots": -(10**5000)})

@@ -42,9 +42,11 @@ def get_option(  # noqa: PLR0917 -- the bounds belong to the number
     if not callable(method):
         raise _make_contract_error(f"{whose} must be a method that returns the number, not {method!r}")
     try:
-        return check_number(name, cast("Callable[[], object]", method)(), kind, least=least, most=most)
+        return check_number(
+            f"the result of {whose}", cast("Callable[[], object]", method)(), kind, least=least, most=most
+        )
     except ConfigError as error:
-        raise _make_contract_error(f"{whose} must return {error.expected}, not {error.value!r}") from None
+        raise _make_contract_error(str(error)) from None
 
 
 def _make_contract_error(what: str) -> PluginContractError:

@@ -1,5 +1,6 @@
 """Helpers for every plugin: make errors about options, and check the options that are numbers."""
 
+import contextlib
 import math
 from typing import TypeVar
 
@@ -22,7 +23,11 @@ def option_error(field: str, value: object, expected: str) -> ConfigError:
         value: Its value. The error shows it, so it must not be a secret.
         expected: The valid values, to complete the sentence "queue must be ...".
     """
-    return ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
+    try:
+        shown = repr(value)
+    except ValueError:  # an integer of more than 4300 digits, or a list that holds one
+        shown = f"this {type(value).__name__}, which is too long to show"
+    return ConfigError(f"{field} must be {expected}, not {shown}", field=field, value=value, expected=expected)
 
 
 def check_number(
@@ -54,12 +59,13 @@ def check_number(
     if (
         isinstance(value, int | kind)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and -math.inf < value < math.inf  # math.isfinite would raise OverflowError for an integer of 400 digits
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
     ):
-        return kind(value)
+        with contextlib.suppress(OverflowError):  # raised by float() if the integer is too large
+            return kind(value)
     raise option_error(field, value, _describe(kind, least, above, most))
 
 
