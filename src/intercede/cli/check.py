@@ -69,7 +69,7 @@ def check(name: str, given: Mapping[str, object]) -> int:
         KeyboardInterrupt: The user interrupted; the jobs that are left are named on stderr.
     """
     options = collect_options("check", given)
-    options["ids"] = select_clauses(cast("Sequence[str]", given["only"] or ()))
+    options["ids"] = select_clauses(cast("Sequence[str]", given["only"] or ())) or None
     plan = make_plan([(cast("Role", given["role"]), name)], frontend="check", **options)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
         print_message(line)

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -299,3 +300,31 @@ def test_only_the_check_that_blocks_the_loop_is_red() -> None:
     assert report.red
     assert {each for each in report.red if "FIND" not in each} == set()
     assert any(each.state is State.PASSED for each in report.results.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("profil", "did you mean profile"), ("frontend", "the options are file, profile"), ("probe", "is not an option")],
+)
+@pytest.mark.asyncio
+async def test_a_keyword_that_is_no_option_is_refused(name: str, words: str) -> None:
+    """A keyword that is no option is a ConfigError that names the nearest option and lists all of them."""
+    with pytest.raises(ConfigError, match=words) as caught:
+        await check_backend("fake", **cast("Options", {name: "core"}))
+
+    assert caught.value.field == name
+
+
+def test_run_checks_reads_a_scale_as_text_and_does_not_measure_it() -> None:
+    """A number in a text is a scale. ``auto`` is refused, and the error does not offer it."""
+    report = run_checks(FakeBackend, "shape", scale=cast("float", "2"))
+
+    assert report.verdict is Verdict.PARTIAL
+    with pytest.raises(ConfigError, match=r"^scale must be a number above 0, not 'auto'$"):
+        run_checks(FakeBackend, "shape", scale=cast("float", "auto"))
+
+
+def test_run_checks_refuses_an_empty_list_of_ids() -> None:
+    """An empty list of ids is refused, as in ``check_backend``: it could mean all checks or none."""
+    with pytest.raises(ConfigError, match="ids must be one id or more"):
+        run_checks(FakeBackend, [])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.contract.errors import IntercedeError, PluginNotFoundError
+from intercede.contract.errors import ConfigError, IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.options import Frontend, make_spell
 from intercede.testing.frontends.plan import has_selection, make_node_id, make_plan
@@ -165,6 +165,19 @@ def test_any_text_is_a_subject_or_a_clean_error(word: str) -> None:
         {"require": [""]},
         {"require": ["x"]},
         {"require": ["kill"], "profile": "core"},
+        {"profile": "Full"},
+        {"profile": None},
+        {"jobs": "500"},
+        {"jobs": 500.5},
+        {"repeat": 1.5},
+        {"repeat": None},
+        {"scale": None},
+        {"scale": True},
+        {"scale": b"3"},
+        {"scale": 10**400},
+        {"report": ""},
+        {"known": ""},
+        {"ids": []},
     ],
 )
 @pytest.mark.parametrize("frontend", ["check_backend", "check", "pytest"])
@@ -184,3 +197,31 @@ def test_an_error_about_a_subject_spells_its_option(frontend: Frontend) -> None:
     """The error about a configuration that is not JSON spells the option as the front end does."""
     with pytest.raises(IntercedeError, match=re.escape(make_spell(frontend)("backend"))):
         make_plan(ask_for_backends("{"), frontend=frontend)
+
+
+def test_the_directory_of_reports_is_prepared_before_jobs_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that cannot be written is refused before ``scale="auto"`` runs jobs to measure the scale."""
+    measured: list[object] = []
+
+    def measure(*given: object) -> tuple[float, str]:
+        measured.append(given)
+        return 1.0, ""
+
+    monkeypatch.setattr("intercede.testing.frontends.plan.calibrate", measure)
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError):
+        make_plan(ask_for_backends(LOCAL), scale="auto", report=str(tmp_path / "file" / "report"))
+    assert not measured
+    assert make_plan(ask_for_backends(LOCAL), scale="auto", report=str(tmp_path / "report")).scales
+    assert measured
+
+
+def test_a_text_in_the_place_of_a_list_is_one_item() -> None:
+    """An id may be given as a text, and so may capabilities with commas between them."""
+    plan = make_plan(ask_for_backends(LOCAL), ids="intercede/purge::IC-PURGE-01", require="find,purge")
+
+    assert plan.wanted == {"intercede/purge::IC-PURGE-01[local+direct]"}
+    assert plan.required == {"find", "purge"}

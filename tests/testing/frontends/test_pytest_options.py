@@ -15,8 +15,9 @@ from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest
         ([TINY, "intercede/submit::IC-SUBMIT-20[tiny]"], "did you mean intercede/submit::IC-SUBMIT-02[tiny]"),
         (["--intercede-require=kill"], "--intercede-backend=NAME"),
         (["--intercede-explain=IC-SUBMIT-2"], "did you mean IC-SUBMIT-02?"),
+        ([TINY, "--intercede-report="], "--intercede-report must be the path of a directory, not ''"),
     ],
-    ids=["name", "option", "node id", "no backend", "clause"],
+    ids=["name", "option", "node id", "no backend", "clause", "no directory"],
 )
 def test_usage_errors_are_clean(run: Pytest, arguments: list[str], words: str) -> None:
     """A usage error ends pytest with exit code 4 and one line that names what is valid, without a traceback."""

@@ -13,7 +13,7 @@ from intercede.contract.backend import capabilities
 from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.options import Options, make_spell
-from intercede.testing.frontends.plan import Plan, make_node_id, make_plan, parse_scale
+from intercede.testing.frontends.plan import Plan, check_keywords, list_ids, make_node_id, make_plan, parse_scale_number
 from intercede.testing.frontends.session import Session
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause
@@ -87,6 +87,7 @@ async def check_scheduler(
 async def _check_in_thread(
     role: Role, config: str | Mapping[str, object], on_result: ResultCallback, options: Options
 ) -> Report:
+    check_keywords(options)
     stop = threading.Event()
     inspecting = asyncio.ensure_future(asyncio.to_thread(_plan_and_inspect, role, config, on_result, options, stop))
     try:
@@ -149,20 +150,21 @@ def run_checks(
         The report with the verdict and the result of each clause. The verdict is PARTIAL at best if ids are given.
 
     Raises:
-        ConfigError: The scale is not above 0 and below a million.
+        ConfigError: The scale is not above 0 and below a million, or ``ids`` is empty.
         LookupError: An id is neither a clause nor an area.
         RuntimeError: A child process loads the file to make the subject, and the file calls this function: the call
             must be below ``if __name__ == "__main__":``.
         KeyboardInterrupt: The user interrupted. The jobs are ended first, and notes name those that are left.
     """
     refuse_recursion()
-    parse_scale(scale, make_spell("run_checks"))
-    selected = _select(clauses, ids)
+    spell = make_spell("run_checks")
+    scale, wanted_ids = parse_scale_number(scale, spell), list_ids(ids, spell)
+    selected = _select(clauses, wanted_ids)
     subject = FactorySubject(factory, role)
     facts = _examine(subject)
     wanted = frozenset(make_node_id(each, facts.id) for each in selected if each.role in facts.roles)
     plan = Plan(
-        (subject,), (facts,), wanted, is_partial=ids is not None, scales={facts.id: scale}, frontend="run_checks"
+        (subject,), (facts,), wanted, is_partial=wanted_ids is not None, scales={facts.id: scale}, frontend="run_checks"
     )
     with Session(plan, clauses=clauses, concurrent=concurrent) as session:
         for _ in session.run_all():

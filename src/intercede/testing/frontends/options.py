@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
     file: str | None
     profile: Literal["core", "full"]
     require: Iterable[str]
-    ids: Sequence[str]
+    ids: Sequence[str] | None
     scale: float | Literal["auto"]
     jobs: int | None
     repeat: int

@@ -9,9 +9,9 @@ from typing import Literal, Unpack, cast
 
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import ConfigError
-from intercede.plugin_tools.options import option_error
+from intercede.plugin_tools.options import check_number, option_error
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.options import Frontend, Options, Spell, make_spell
+from intercede.testing.frontends.options import OPTIONS, Frontend, Options, Spell, make_spell
 from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
@@ -26,10 +26,13 @@ __all__ = [
     "IDLE_OPTIONS",
     "ROOT",
     "Plan",
+    "check_keywords",
     "has_selection",
+    "list_ids",
     "make_node_id",
     "make_plan",
     "parse_scale",
+    "parse_scale_number",
 ]
 
 _SCALE_LIMIT = 1e6
@@ -106,9 +109,10 @@ def make_plan(
     Raises:
         IntercedeError: A name, a configuration, a capability, an id, a number or the file of known failures is wrong.
     """
-    profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
     spell = make_spell(frontend)
-    scale, ids = parse_scale(options.get("scale", 1.0), spell), options.get("ids", ())
+    _check_values(cast("Mapping[str, object]", options), spell)
+    profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
+    scale, ids = parse_scale(options.get("scale", 1.0), spell), list_ids(options.get("ids"), spell)
     if repeat < 1:
         raise option_error(spell("repeat"), repeat, "at least 1")
     required = _parse_capabilities(options.get("require", ()), profile, spell)
@@ -117,9 +121,10 @@ def make_plan(
     facts = examine(subjects, 1.0 if scale == "auto" else scale)
     inside = [each for each in CLAUSES.values() if is_in_profile(each, profile)]
     every = {make_node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
-    wanted = frozenset(node for each in ids for node in _find_matches(each, every)) if ids else frozenset(every)
+    wanted = frozenset(every if ids is None else (node for each in ids for node in _find_matches(each, every)))
     jobs = JOBS if jobs is None else jobs
     _check_jobs(jobs, [every[each] for each in wanted], spell)
+    report_directory = _prepare_directory(options.get("report"), spell)
     scales, notes = _measure_scales(scale if probe or scale != "auto" else 1.0, subjects, facts)
     return Plan(
         subjects,
@@ -134,24 +139,82 @@ def make_plan(
         repeat=repeat,
         known=known,
         update_known=options.get("update_known", False),
-        report_directory=_prepare_directory(options.get("report"), spell),
+        report_directory=report_directory,
         today=datetime.now(UTC).date(),
         notes=notes,
     )
 
 
-def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
-    """Return the timeout scale that an option gives: a number or ``auto``. The value of the option may be text.
+def check_keywords(options: Iterable[str]) -> None:
+    """Check that the keyword arguments of ``check_backend`` are options.
+
+    Raises:
+        ConfigError: A keyword is not an option. The message names the nearest option, and lists all of them.
+    """
+    names = list(Options.__annotations__)
+    for each in options:
+        if each not in names:
+            near = get_close_matches(each, names, n=1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"{each} is not an option{hint}; the options are {', '.join(names)}",
+                field=each,
+                expected=", ".join(names),
+            )
+
+
+def _check_values(options: Mapping[str, object], spell: Spell) -> None:
+    """Check the options that have a fixed set of values, and the options that are whole numbers."""
+    for each in OPTIONS:
+        value = options.get(each.name, each.default)
+        if each.choices and value not in each.choices:
+            raise option_error(spell(each.name), value, " or ".join(each.choices))
+        if each.kind == "number" and not (value is None and each.default is None):
+            check_number(spell(each.name), value, int)
+
+
+def list_ids(given: Iterable[str] | None, spell: Spell) -> list[str] | None:
+    """Return the ids that the option ``ids`` gives, or None to run all checks. A text is one id.
+
+    Raises:
+        ConfigError: The option gives no id.
+    """
+    if given is None:
+        return None
+    ids = _list_words(given)
+    if not ids:
+        raise option_error(spell("ids"), ids, "one id or more, or None for all checks")
+    return ids
+
+
+def _list_words(given: Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def parse_scale(given: object, spell: Spell) -> float | Literal["auto"]:
+    """Return the timeout scale that an option gives: a number or ``auto``. The number may be text.
 
     Raises:
         ConfigError: The value is neither ``auto`` nor a number above 0 and below a million.
     """
-    if given == "auto":
-        return "auto"
+    return "auto" if given == "auto" else parse_scale_number(given, spell, "a number above 0, or auto")
+
+
+def parse_scale_number(given: object, spell: Spell, expected: str = "a number above 0") -> float:
+    """Return the timeout scale that an option gives as a number. The number may be text.
+
+    Args:
+        given: The value of the option.
+        spell: Formats the option for an error.
+        expected: The valid values, for an error.
+
+    Raises:
+        ConfigError: The value is not a number above 0 and below a million.
+    """
     try:
-        scale = float(given)
-    except ValueError:
-        raise option_error(spell("scale"), given, "a number above 0, or auto") from None
+        scale = float(given) if isinstance(given, str) else check_number(spell("scale"), given, float)
+    except (ConfigError, ValueError):
+        raise option_error(spell("scale"), given, expected) from None
     if not 0 < scale < _SCALE_LIMIT:
         raise option_error(spell("scale"), given, f"above 0 and below {_SCALE_LIMIT:g}")
     return scale
@@ -178,6 +241,8 @@ def _load_known(file: str | None, *, update: bool, spell: Spell) -> Known | None
                 field=spell("known"),
             )
         return None
+    if not file:
+        raise option_error(spell("known"), file, "the path of a file")
     known = load_for_update(file) if update else load(file)
     return replace(known, update_option=spell("update_known", value=True))
 
@@ -189,6 +254,9 @@ def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
     """
     if given is None:
         return None
+    # An empty value, for example from an empty shell variable, is refused: it would mean the working directory.
+    if not given:
+        raise option_error(spell("report"), given, "the path of a directory")
     directory = Path(given)
     try:
         prepare_directory(directory)
@@ -210,7 +278,7 @@ def _measure_scales(
 def _parse_capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> frozenset[Capability]:
     known = ", ".join(CAPABILITIES)
     words: list[str] = []
-    for given in require:
+    for given in _list_words(require):
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
         # An empty value, for example from an empty shell variable, is refused: it would require no capability.
         if not found:

@@ -97,7 +97,7 @@ def make_plan_from_options(config: pytest.Config, ids: Sequence[str]) -> Plan:
         if given := values[name]:
             values[name] = str(Path(config.invocation_params.dir, str(given)))
     options = collect_options("pytest", values)
-    options["ids"] = ids
+    options["ids"] = ids or None
     try:
         return make_plan(
             config.option.intercede_subjects, probe=not find_idle_option(config), frontend="pytest", **options
