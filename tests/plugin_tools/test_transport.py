@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import InvalidSpecError, NotOpenError
 from intercede.contract.transport import ByteSink, CommandResult
+from intercede.plugin_tools import transport
 from intercede.plugin_tools.transport import RunningCommands, TailBuffer, encode_argv, wait_uninterrupted
 
 
@@ -202,3 +204,121 @@ def test_arguments_that_no_command_can_get_are_refused(argv: list[str], words: s
     with pytest.raises(InvalidSpecError, match=words) as caught:
         encode_argv(argv)
     assert (caught.value.field, caught.value.value) == ("argv", argv)
+
+
+@pytest.mark.parametrize("argv", ["ls", "", [1], ["ls", b"-l"], ["ls", None], b"ls"])
+def test_an_argv_of_another_type_is_refused(argv: Any) -> None:
+    """A text in place of a sequence is refused, and so is an argument that is no text."""
+    with pytest.raises(InvalidSpecError, match=r"not the text|is not text: .* is of type") as caught:
+        encode_argv(argv)
+    assert (caught.value.field, caught.value.value) == ("argv", argv)
+
+
+@given(st.binary().filter(lambda data: 0 not in data))
+def test_each_escaped_byte_is_one_byte(data: bytes) -> None:
+    """Bytes that were decoded with surrogateescape, as file names are, reach the command unchanged."""
+    assert encode_argv([data.decode("utf-8", "surrogateescape")]) == [data]
+
+
+@pytest.mark.asyncio
+async def test_leaving_waits_for_a_command_whose_caller_has_stopped_waiting(
+    site: Site, commands: RunningCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller waits for a limited time. Leaving then still waits for the command, without a second cancellation."""
+    monkeypatch.setattr(transport, "_END_SECONDS", 0.01)
+    site.may_reap.clear()
+    call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
+    await site.begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    leaving = asyncio.create_task(commands.close())
+    await asyncio.wait({leaving}, timeout=0.01)
+    assert not leaving.done()
+
+    site.may_reap.set()
+    await leaving
+    assert (site.cancellations, site.reaped) == (1, 1)
+
+
+@pytest.mark.asyncio
+async def test_leaving_waits_again_if_it_was_cancelled(site: Site, commands: RunningCommands) -> None:
+    """If leaving is cancelled while a command ends, leaving for a second time waits for that command."""
+    site.may_reap.clear()
+    call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
+    await site.begun.wait()
+    leaving = asyncio.create_task(commands.close())
+    await site.reaping.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+    again = asyncio.create_task(commands.close())
+    await asyncio.wait({again}, timeout=0.01)
+    assert not again.done()
+
+    site.may_reap.set()
+    await again
+    assert (site.cancellations, site.reaped) == (1, 1)
+    with pytest.raises(NotOpenError):
+        await call
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "end", [ConnectionResetError("it is gone"), CommandResult(returncode=0)], ids=["error", "result"]
+)
+async def test_a_command_that_ends_otherwise_during_leaving_is_a_call_on_a_closed_transport(
+    commands: RunningCommands, end: Exception | CommandResult
+) -> None:
+    """If a command raises or returns while the transport is left, its caller gets NotOpenError, from the exception."""
+    begun = asyncio.Event()
+
+    async def run_command(*_: object) -> CommandResult:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if isinstance(end, Exception):
+                raise end from None
+        assert isinstance(end, CommandResult)
+        return end
+
+    call = asyncio.create_task(commands.run(run_command, ["sleep"], None, None))
+    await begun.wait()
+    await commands.close()
+
+    with pytest.raises(NotOpenError, match="was left while 'sleep' ran") as caught:
+        await call
+    assert caught.value.__cause__ is (end if isinstance(end, Exception) else None)
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_has_ended_before_leaving_keeps_its_result(commands: RunningCommands) -> None:
+    """A command that has ended when the transport is left has its result, although its caller has not run since."""
+    ended = asyncio.Event()
+
+    async def run_command(*_: object) -> CommandResult:
+        ended.set()
+        return CommandResult(returncode=3)
+
+    call = asyncio.create_task(commands.run(run_command, ["true"], None, None))
+    await ended.wait()
+    await commands.close()
+
+    assert (await call).returncode == 3
+
+
+@pytest.mark.asyncio
+async def test_a_caller_raises_its_cancellation_again_after_waiting() -> None:
+    """The first cancellation is suppressed during waiting too, so the caller must raise one of its own."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(wait_uninterrupted(future, 30))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    future.set_result(None)
+
+    await waiting
+    assert waiting.cancelling() == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
@@ -18,12 +19,18 @@ _Run = Callable[[Sequence[str], AsyncIterable[bytes] | None, ByteSink | None], C
 def encode_argv(argv: Sequence[str]) -> list[bytes]:
     """Return the arguments of a command as bytes: always UTF-8, whatever the local locale is.
 
+    Each of the characters U+DC80 to U+DCFF becomes one byte, 0x80 to 0xFF: ``os.fsdecode`` writes the bytes of a file
+    name that are not UTF-8 as these characters.
+
     Raises:
-        InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+        InvalidSpecError: argv is empty, is a text instead of a sequence, or holds anything other than text; or an
+            argument holds a NUL or another lone surrogate.
     """
+    if isinstance(argv, str):
+        raise InvalidSpecError(f"argv must be a sequence of arguments, not the text {argv!r}", field="argv", value=argv)
     try:
-        words = [argument.encode("utf-8", "surrogateescape") for argument in argv]
-    except UnicodeEncodeError as error:
+        words = [_encode(argument) for argument in argv]
+    except (TypeError, UnicodeEncodeError) as error:
         raise InvalidSpecError(f"an argument is not text: {error}", field="argv", value=argv) from None
     if not words:
         raise InvalidSpecError("argv is empty: a command needs at least its name", field="argv", value=argv)
@@ -33,8 +40,18 @@ def encode_argv(argv: Sequence[str]) -> list[bytes]:
     return words
 
 
+def _encode(argument: object) -> bytes:
+    if not isinstance(argument, str):
+        raise TypeError(f"it is of type {type(argument).__name__}")
+    return argument.encode("utf-8", "surrogateescape")
+
+
 async def wait_uninterrupted(future: asyncio.Future[T], seconds: float) -> None:
-    """Wait at most this many seconds for the future, and ignore cancellation: the caller is already cleaning up."""
+    """Wait at most this many seconds for the future, even if the caller is cancelled meanwhile.
+
+    Call this function in a handler that raises its own exception again. Otherwise a cancellation is lost, because this
+    function suppresses all of them, the first one too.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not future.done() and loop.time() < deadline:
@@ -74,23 +91,29 @@ class RunningCommands:
 
     ``run_command(argv, stdin, stdout)`` is the transport's own coroutine function. When its task is cancelled, it ends
     the command within a time limit, and raises the cancellation again.
+
+    A caller gets NotOpenError also if ``run_command`` raises or returns something else while the transport closes. Only
+    a caller that is cancelled itself gets its cancellation.
     """
 
     def __init__(self) -> None:
         self._is_open = False
         self._tasks: set[asyncio.Task[CommandResult]] = set()
-        self._ending: set[asyncio.Task[CommandResult]] = set()
+        self._cancelled: weakref.WeakSet[asyncio.Task[CommandResult]] = weakref.WeakSet()
 
     def open(self) -> None:
         """Make ``run`` available. A transport that was left may be entered again."""
         self._is_open = True
 
     async def close(self) -> None:
-        """Cancel every command and wait for their ends. A second call finds no command, and returns at once."""
+        """Cancel every command, and wait until no command is left.
+
+        A command whose caller has stopped waiting counts, too. If this call is cancelled, a second call waits again.
+        """
         self._is_open = False
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks - self._ending:
-            task.cancel()
+        tasks = set(self._tasks)
+        for task in tasks:
+            self._cancel(task)
         if tasks:
             await asyncio.wait(tasks)
 
@@ -107,8 +130,9 @@ class RunningCommands:
         ending the command is not interrupted. The caller waits at most half a minute for the end of the command.
 
         Raises:
-            NotOpenError: The transport is not open, or was left while the command ran.
-            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            NotOpenError: The transport is not open, or was left while the command ran. ``__cause__`` is the exception
+                that ``run_command`` raised then, if any.
+            InvalidSpecError: ``encode_argv`` refuses argv.
             Exception: Any exception of ``run_command``.
         """
         if not self._is_open:
@@ -116,25 +140,23 @@ class RunningCommands:
         encode_argv(argv)  # an invalid argv raises before anything starts
         task = asyncio.ensure_future(run_command(argv, stdin, stdout))
         self._tasks.add(task)
+        task.add_done_callback(self._forget)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            await self._end(task)
+            self._cancel(task)
+            await wait_uninterrupted(task, _END_SECONDS)
             raise
-        finally:
-            was_left = task not in self._tasks
-            self._tasks.discard(task)
-        if task.cancelled() and was_left:
-            raise NotOpenError(f"the transport was left while {argv[0]!r} ran: the command was ended")
+        if task in self._cancelled:  # by close, since the caller was not cancelled
+            cause = None if task.cancelled() else task.exception()
+            raise NotOpenError(f"the transport was left while {argv[0]!r} ran: the command was ended") from cause
         return task.result()
 
-    async def _end(self, task: asyncio.Task[CommandResult]) -> None:
-        self._ending.add(task)
-        try:
-            if task in self._tasks:
-                task.cancel()
-            await wait_uninterrupted(task, _END_SECONDS)
-        finally:
-            self._ending.discard(task)
-        if task.done() and not task.cancelled():
-            task.exception()  # asyncio must not warn about this exception: the caller raises the cancellation instead
+    def _cancel(self, task: asyncio.Task[CommandResult]) -> None:
+        if task not in self._cancelled and task.cancel():
+            self._cancelled.add(task)
+
+    def _forget(self, task: asyncio.Task[CommandResult]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # asyncio must not warn about this exception if the caller was cancelled

@@ -68,7 +68,7 @@ def build_command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
     """Return a line for sh that runs the command, and then prints the mark and the exit code.
 
     Raises:
-        InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+        InvalidSpecError: ``encode_argv`` refuses argv.
     """
     words = encode_argv(argv)
     # A name that starts with "-" cannot follow exec, which would take it for an option.

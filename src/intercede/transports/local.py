@@ -96,7 +96,8 @@ class LocalTransport:
 
         Raises:
             NotOpenError: The transport is not entered or was left, before the call or while the command ran.
-            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            InvalidSpecError: argv is empty, is a text, or holds anything other than text; or an argument holds a NUL or
+                a lone surrogate, except U+DC80 to U+DCFF. Each of these becomes one byte, 0x80 to 0xFF.
             TransportError: No process can be started now, or other code in this process took the exit code.
             Exception: Any exception of the sink or the iterator; the command is ended first.
         """

@@ -149,7 +149,8 @@ class SshTransport:
 
         Raises:
             NotOpenError: The transport is not entered or was left, before the call or while the command ran.
-            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            InvalidSpecError: argv is empty, is a text, or holds anything other than text; or an argument holds a NUL or
+                a lone surrogate, except U+DC80 to U+DCFF. Each of these becomes one byte, 0x80 to 0xFF.
             TransportError: There is no connection, or it was lost while the command ran.
             AuthenticationError: A new connection was needed, and the server refused the login.
             Exception: Any exception of the sink or the iterator; the command is ended first.
