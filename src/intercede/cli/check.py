@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -77,7 +78,7 @@ def check(name: str, given: Mapping[str, object]) -> int:
         with (
             _show_progress(len(plan.wanted), sys.stderr) as show_result,
             _capture_output() as captured,
-            Session(plan, write_rerun_command=write_check_command) as session,
+            Session(plan, write_rerun_command=partial(write_check_command, plan)) as session,
         ):
             for each in session.run_all():
                 show_result(*each)

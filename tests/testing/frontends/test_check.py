@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Unpack, cast
 
 import pytest
 
@@ -14,8 +16,9 @@ from intercede import registry
 from intercede.contract import ConfigError, JobBackend, PluginNotFoundError
 from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.check import run_checks
+from intercede.testing.frontends.check import run_checks, write_check_command
 from intercede.testing.frontends.options import Options
+from intercede.testing.frontends.plan import make_plan
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause
@@ -328,3 +331,64 @@ def test_run_checks_refuses_an_empty_list_of_ids() -> None:
     """An empty list of ids is refused, as in ``check_backend``: it could mean all checks or none."""
     with pytest.raises(ConfigError, match="ids must be one id or more"):
         run_checks(FakeBackend, [])
+
+
+async def _cancel_after_first_result(then: Callable[[], None], **options: Unpack[Options]) -> None:
+    """Cancel a run at its first result, then call a function in the thread of the run, and wait for the end."""
+    options["ids"] = ["intercede/shape"]
+    reached, cancelled = threading.Event(), threading.Event()
+
+    def pause(*_: object) -> None:
+        if not reached.is_set():
+            reached.set()
+            cancelled.wait(60)
+            then()
+
+    checking = asyncio.create_task(check_backend("fake", on_result=pause, **options))
+    await asyncio.to_thread(reached.wait, 60)
+    checking.cancel()
+    for _ in range(5):  # the run sees the cancellation in one of the next rounds of the event loop
+        await asyncio.sleep(0)
+    cancelled.set()
+    await checking
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_run_writes_no_file(tmp_path: Path) -> None:
+    """A run that is cancelled keeps the reports of an earlier run, and the file of known failures."""
+    known, report = tmp_path / "known.toml", tmp_path / "reports" / "conformance.json"
+    known.write_text('[[known]]\nclause = "IC-SHAPE-01"\nreason = "r"\nsymptom = "stays"\nuntil = 2999-01-01\n')
+    report.parent.mkdir()
+    report.write_text("{}")
+    before = known.read_text()
+
+    with pytest.raises(asyncio.CancelledError):
+        await _cancel_after_first_result(lambda: None, known=str(known), update_known=True, report=str(report.parent))
+
+    assert known.read_text() == before
+    assert [(each.name, each.read_text()) for each in report.parent.iterdir()] == [("conformance.json", "{}")]
+
+
+@pytest.mark.asyncio
+async def test_an_error_of_a_cancelled_run_is_raised() -> None:
+    """An error that ends a cancelled run is raised in place of the cancellation."""
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        await _cancel_after_first_result(fail)
+
+
+def test_the_command_that_repeats_a_check_has_the_scale_and_the_known_failures(tmp_path: Path) -> None:
+    """The command that repeats a check names the file of known failures and the scale of the run."""
+    known = tmp_path / "known.toml"
+    known.touch()
+    plan = make_plan([("backend", "fake")], known=str(known), scale=2.5)
+    plain = make_plan([("backend", "fake")])
+    clause = CLAUSES["IC-SHAPE-01"]
+
+    command = write_check_command(plan, plan.subjects[0], clause)
+
+    assert command == f"intercede check --known {known} --timeout-scale 2.5 fake --only IC-SHAPE-01"
+    assert write_check_command(plain, plain.subjects[0], clause) == "intercede check fake --only IC-SHAPE-01"

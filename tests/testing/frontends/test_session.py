@@ -1,7 +1,7 @@
 """A session runs a plan for every front end: results, verdicts and files."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.plan import Plan, make_node_id
 from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.known import load_for_update
 from intercede.testing.model.verdict import Result, SubjectInfo
 from intercede.testing.run.context import CheckFailed
 from intercede.testing.subjects.subject import FactorySubject
@@ -18,6 +19,7 @@ from intercede.testing.subjects.subject import FactorySubject
 SUBJECT = FactorySubject(FakeBackend)
 FACTS = SubjectInfo(id=SUBJECT.id, config=SUBJECT.id, name=SUBJECT.id)
 SHAPE = frozenset(make_node_id(each, SUBJECT.id) for each in CLAUSES.values() if each.area == "shape")
+TODAY = date(2026, 6, 15)
 PLAN = Plan((SUBJECT,), (FACTS,), SHAPE, is_partial=True, scales={SUBJECT.id: 1.0})
 
 
@@ -107,3 +109,39 @@ def test_run_checks_gives_the_verdict_of_a_selection() -> None:
 
     assert report.verdict is Verdict.PARTIAL
     assert "none of its" in report.line
+
+
+@pytest.mark.asyncio
+async def test_a_partial_run_keeps_the_entries_of_other_clauses(tmp_path: Path) -> None:
+    """A run of selected checks keeps the entry of a clause that was not selected and that the subject does not need."""
+    known = tmp_path / "known.toml"
+    known.write_text('[[known]]\nclause = "IC-SCHEDULER-08"\nreason = "r"\nsymptom = "stays"\nuntil = 2999-01-01\n')
+    before = known.read_text()
+
+    await check_backend("fake", ids=["intercede/shape"], known=str(known), update_known=True)
+
+    assert known.read_text() == before
+
+
+def test_a_partial_run_adds_no_entry_for_a_clause_that_was_not_selected(tmp_path: Path) -> None:
+    """If the subject is refused, the clause about the gate gets an entry only if the user selected this clause."""
+    facts = SubjectInfo(id=SUBJECT.id, config=SUBJECT.id, name=SUBJECT.id, refusal="it has no verbs at all")
+    known = load_for_update(tmp_path / "known.toml")
+    scales = {SUBJECT.id: 1.0}
+    gate = make_node_id(CLAUSES[facts.gate], SUBJECT.id)
+    other = next(each for each in SHAPE if each != gate)
+    texts: list[str] = []
+
+    for selected in (other, gate):
+        wanted = frozenset({selected})
+        plan = Plan(
+            (SUBJECT,), (facts,), wanted, is_partial=True, scales=scales, known=known, update_known=True, today=TODAY
+        )
+        with Session(plan) as session:
+            results = [result for _, _, result in session.run_all()]
+        assert all(each.state is not State.PASSED for each in results)
+        session.write(session.judge())
+        texts.append(known.path.read_text() if known.path.exists() else "")
+
+    assert texts[0] == ""
+    assert facts.gate in texts[1]

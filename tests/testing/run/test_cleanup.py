@@ -26,12 +26,15 @@ from intercede.contract import (
     capabilities,
 )
 from intercede.testing.frontends.check import run_checks
+from intercede.testing.frontends.plan import Plan, make_node_id
+from intercede.testing.frontends.session import Session
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import State, SubjectInfo
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.context import Check, Context
 from intercede.testing.run.driver import open_backend
+from intercede.testing.run.inspection import Inspection
 from intercede.testing.subjects.subject import FactorySubject
 
 JOBS: dict[JobHandle, JobState] = {}
@@ -324,3 +327,43 @@ def test_jobs_of_a_measurement_end_with_it(tmp_path: Path, monkeypatch: pytest.M
 
     assert list(state.glob("[!.]*")) == []  # a name with a dot is unfinished
     assert [each for each in caught.value.__notes__ if "left" in each] == []
+
+
+class RefusesThenHangs(Slow):
+    """A backend that refuses to purge, and later hangs in each purge until the user interrupts."""
+
+    refuses = True
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Refuse, or interrupt the run and wait."""
+        if RefusesThenHangs.refuses:
+            return dict.fromkeys(handles, OpOutcome(ok=False, reason="other", detail="not today"))
+        interrupt()
+        await asyncio.Event().wait()
+        raise AssertionError("the event is never set")
+
+
+@pytest.mark.parametrize("through_session", [True, False])
+def test_interruptions_while_a_run_is_closed_name_the_jobs_that_are_left(*, through_session: bool) -> None:
+    """If the user interrupts a run only while it is closed, a note still holds the handle of each job that is left."""
+    RefusesThenHangs.refuses = True
+    subject, clauses = FactorySubject(RefusesThenHangs), make_clauses(_leave_job)
+    facts = SubjectInfo(id=subject.id, config="slow", name="slow", capabilities=capabilities(Slow()))
+    wanted = frozenset(make_node_id(each, facts.id) for each in clauses.values())
+    plan = Plan((subject,), (facts,), wanted, is_partial=False, scales={facts.id: 1.0})
+
+    def run() -> None:
+        if through_session:
+            with Session(plan, clauses=clauses, concurrent=False) as session:
+                list(session.run_all())
+                RefusesThenHangs.refuses = False
+        else:
+            with Inspection(subject, facts) as inspection:
+                inspection.run(clauses["IC-SUBMIT-01"])
+                RefusesThenHangs.refuses = False
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run()
+
+    (left,) = JOBS
+    assert caught.value.__notes__ == [f"left behind: IC-SUBMIT-01: jobs may be left: {left.model_dump_json()}"]

@@ -7,6 +7,7 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 from intercede.contract.backend import capabilities
@@ -43,7 +44,7 @@ async def check_backend(
     """Check a backend that the registry makes, and return the report with the verdict.
 
     The checks run in a thread of their own, with event loops of their own. If this call is cancelled, it ends their
-    jobs first. Only one call at a time runs checks in a process; another call waits.
+    jobs first, and writes no file. Only one call at a time runs checks in a process; another call waits.
 
     Args:
         config: The name of a table in the configuration file, a registered name, or a configuration as data or as JSON.
@@ -95,6 +96,8 @@ async def _check_in_thread(
     except asyncio.CancelledError:
         stop.set()
         await asyncio.wait({inspecting})
+        if not inspecting.cancelled():
+            inspecting.result()  # this raises the error of the run, such as a report that cannot be written
         raise
 
 
@@ -106,24 +109,29 @@ def _plan_and_inspect(
         if stop.is_set():
             raise CancelledError
     try:
-        with Session(make_plan([(role, config)], **options), write_rerun_command=write_check_command) as session:
+        plan = make_plan([(role, config)], **options)
+        with Session(plan, write_rerun_command=partial(write_check_command, plan)) as session:
             for each in session.run_all(stop):
                 on_result(*each)
-        reports = session.judge(lost_because_of="an interruption" if stop.is_set() else "")
+        if stop.is_set():  # a run that was stopped must not replace the reports of an earlier run
+            raise CancelledError
+        reports = session.judge()
         session.write(reports)
         return reports[0]
     finally:
         _one_at_a_time.release()
 
 
-def write_check_command(subject: Subject, clause: Clause) -> str:
-    """Return the command that repeats the check of a clause on a subject. The registry makes the subject."""
+def write_check_command(plan: Plan, subject: Subject, clause: Clause) -> str:
+    """Return the command that repeats the check of a clause on a subject of a plan. The registry makes the subject."""
     assert isinstance(subject, RegistrySubject)  # noqa: S101 -- a plan that is made from names has no other subjects
     config = subject.table or subject.config
     named = config if isinstance(config, str) else json.dumps(redact(config))
     role = [] if subject.role == "backend" else ["--role", subject.role]
     file = ["--config", subject.file] if subject.file else []
-    return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])
+    known = ["--known", str(plan.known.path)] if plan.known else []
+    scale = ["--timeout-scale", f"{plan.scales[subject.id]:g}"] if plan.scales[subject.id] != 1 else []
+    return shlex.join(["intercede", "check", *role, *file, *known, *scale, named, "--only", clause.id])
 
 
 def run_checks(

@@ -68,10 +68,15 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Close the session. If the user interrupted, add notes with the jobs that are left to the exception."""
-        self.close()
-        if isinstance(error, KeyboardInterrupt):
-            for each in self._left:
-                error.add_note(f"left behind: {each}")
+        try:
+            self.close()
+        except KeyboardInterrupt as interruption:
+            error = interruption
+            raise
+        finally:
+            if isinstance(error, KeyboardInterrupt):
+                for each in self._left:
+                    error.add_note(f"left behind: {each}")
 
     # The checks
 
@@ -247,7 +252,7 @@ class Session:
     def _rewrite_known(self, reports: Sequence[Report]) -> str:
         file = self.plan.known
         assert file is not None  # noqa: S101 -- a plan that rewrites the file has it
-        results = {each.facts.id: each.results for each in reports}
+        results = {each.facts.id: _get_selected_results(each) for each in reports}
         text = known.update_text(file, results, self._clauses, self.plan.today)
         if text == file.text:
             return ""
@@ -260,3 +265,13 @@ def _write_queue_advice(frontend: Frontend) -> str:
     spell, names = make_spell(frontend), [each.name for each in list_options(frontend)]
     advice = f"a larger {spell('scale')} gives a check more time"
     return f"{advice}, and a smaller {spell('jobs')} puts fewer jobs before it" if "jobs" in names else advice
+
+
+def _get_selected_results(report: Report) -> Mapping[str, Result]:
+    """Return the results of the clauses that the user selected, or all results if the run is not partial.
+
+    A report also has results of clauses that nobody selected, for example because they do not apply to the subject.
+    """
+    if not report.is_partial:
+        return report.results
+    return {each: result for each, result in report.results.items() if each in report.selection}

@@ -108,10 +108,15 @@ class Inspection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Close the inspection. If the user interrupted it, add notes about jobs that are left to the exception."""
-        self.close()
-        if isinstance(error, KeyboardInterrupt):
-            for each in self.left:
-                error.add_note(f"left behind: {each}")
+        try:
+            self.close()
+        except KeyboardInterrupt as interruption:
+            error = interruption
+            raise
+        finally:
+            if isinstance(error, KeyboardInterrupt):
+                for each in self.left:
+                    error.add_note(f"left behind: {each}")
 
     def run(self, clause: Clause) -> Result:
         """Run the check of a clause if its result is not known yet, and return the result.
