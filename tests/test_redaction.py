@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from intercede import redaction
 from intercede.redaction import HIDDEN, make_scrubber, redact, redact_json
 
 STARTED = datetime(2026, 5, 4, tzinfo=UTC)
@@ -154,9 +155,9 @@ def test_a_name_in_a_command_is_not_redacted() -> None:
     assert redact_json('{"type": "x", "password": "hunter2"}') == '{"type": "x", "password": "***"}'
 
 
-SECRETS = st.text(st.characters(min_codepoint=33), min_size=8, max_size=60) | st.sampled_from(
-    [PEM, "hunter2-\u00e9'x", 'hunter"2\\x', "hunter2hunter2", "a b\tc\nd e f g h i j k l m n o p"]
-)
+SECRETS = st.text(st.characters(min_codepoint=33), min_size=8, max_size=60).filter(
+    lambda text: text.lower() not in redaction._list_ordinary_words()  # such a word, RESOURCES for one, is not hidden
+) | st.sampled_from([PEM, "hunter2-\u00e9'x", 'hunter"2\\x', "hunter2hunter2", "a b\tc\nd e f g h i j k l m n o p"])
 SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
     repr,

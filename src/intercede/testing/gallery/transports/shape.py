@@ -76,7 +76,7 @@ class LetsNoneInFlight(Plain):
     """Returns 0 from commands_in_flight, so that a caller may run no command."""
 
     caught_by = "IC-TRANSPORT-10"
-    message_contains = "commands_in_flight of LetsNoneInFlight must return a whole number from 1"
+    message_contains = "the result of commands_in_flight of LetsNoneInFlight must be a whole number from 1"
 
     def commands_in_flight(self) -> int:
         return 0
